@@ -1,0 +1,240 @@
+"""The frozen vocabulary: what a policy is, what it is given, what it says.
+
+A `Policy` is one entry of a `policyset.PolicySet`. Whether CEL or Python decides is hidden behind
+`Policy.run`. Nothing here knows files, HTTP, settings, or how a finding is shown.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Callable
+from typing import Any, Literal
+
+import msgspec
+from msgspec import Struct
+
+from webhook import review
+from webhook.errors import DeadlineExceeded
+from webhook.state import State
+
+
+class Severity(enum.StrEnum):
+    """How much a finding matters; declared from most to least."""
+
+    CRITICAL = "critical"
+    HIGH = "high"
+    MEDIUM = "medium"
+    LOW = "low"
+    INFO = "info"
+
+    @property
+    def rank(self) -> int:
+        """0 for critical, rising: sorts the most severe first."""
+        return _RANK[self]
+
+
+_RANK = {severity: rank for rank, severity in enumerate(Severity)}
+
+
+class Metadata(Struct, frozen=True, kw_only=True):
+    """What people are told about a policy: the `wouldblock.dev/…` annotations of its manifest."""
+
+    title: str
+    severity: Severity = Severity.MEDIUM
+    pack: str = "custom"
+    remediation: str = ""
+    references: tuple[str, ...] = ()
+    ticket: str = ""
+    default: Literal["on", "off"] = "on"
+
+
+class Requirement(Struct, frozen=True):
+    """One term of a label selector."""
+
+    key: str
+    operator: Literal["In", "NotIn", "Exists", "DoesNotExist"]
+    values: tuple[str, ...] = ()
+
+
+Selector = tuple[Requirement, ...]
+"""A label selector, `matchLabels` spelt as `In` terms; empty matches everything."""
+
+
+class Rule(Struct, frozen=True, kw_only=True):
+    """One of `resourceRules` or `excludeResourceRules`; `*` alone in a list matches all."""
+
+    operations: tuple[str, ...]
+    groups: tuple[str, ...]
+    versions: tuple[str, ...]
+    resources: tuple[str, ...]
+    """`pods`, `pods/status`, `pods/*`, `*/scale`, `*`, `*/*`."""
+    resource_names: tuple[str, ...] = ()
+    scope: Literal["*", "Cluster", "Namespaced"] = "*"
+
+
+class Match(Struct, frozen=True, kw_only=True):
+    """What a policy is about (`matchConstraints`, `matchResources`). `match.py` gives it meaning."""
+
+    rules: tuple[Rule, ...]
+    exclude: tuple[Rule, ...] = ()
+    namespace_selector: Selector = ()
+    object_selector: Selector = ()
+    match_policy: Literal["Exact", "Equivalent"] = "Equivalent"
+
+
+class Finding(Struct, frozen=True, kw_only=True):
+    """A policy would have blocked this write: enforcement would deny it with `message`."""
+
+    policy: str
+    message: str
+    """The API server's own text for it, untrimmed and untrusted: may hold user text of any kind."""
+    binding: str = ""
+    """Name of the ValidatingAdmissionPolicyBinding; empty for native policies."""
+    index: int = 0
+    """`expressionIndex`: which of `spec.validations` failed."""
+    severity: Severity = Severity.MEDIUM
+    error: bool = False
+    """The verdict is an evaluation error under `failurePolicy: Fail` (annotation `policy_errors`)."""
+    pre_existing: bool = False
+    """On UPDATE: the old object violates it as well."""
+    verbatim: bool = False
+    """The message is already a complete warning of Kubernetes' own (Pod Security): shown as it is."""
+    warn: bool = True
+    """Whether the person at the keyboard is told; recorded either way."""
+    keys: tuple[str, ...] = ()
+    """Stable parts of the finding without values, e.g. the ids of the Pod Security checks that failed."""
+
+
+class Verdict(Struct, frozen=True, kw_only=True):
+    """What one policy says of one request; the empty verdict is a pass."""
+
+    findings: tuple[Finding, ...] = ()
+    annotations: tuple[tuple[str, str], ...] = ()
+    """The policy's own `auditAnnotations`, (key, value) as the API server would publish them."""
+    notes: tuple[tuple[str, str], ...] = ()
+    """Facts about how the verdict came about, recorded in `reviewed`, e.g. (`pss`, `restricted:latest/label`)."""
+
+
+PASS = Verdict()
+
+
+class Context:
+    """One request while it is evaluated: decoded objects, cluster state, the time that is left.
+
+    Lives for one review in one thread. Policies read; only `memo` is written, by code that caches what
+    several policies compute from the same object (keyed by a private sentinel of that code).
+    """
+
+    __slots__ = ("_clock", "_deadline", "_object", "_old_object", "memo", "request", "state")
+
+    def __init__(self, request: review.Request, *, state: State, clock: Callable[[], float], deadline: float) -> None:
+        """`deadline` is a time of `clock`, in seconds (`time.monotonic` or a fake)."""
+        self.request = request
+        self.state = state
+        self.memo: dict[Any, Any] = {}
+        self._clock = clock
+        self._deadline = deadline
+        self._object: Any = msgspec.UNSET
+        self._old_object: Any = msgspec.UNSET
+
+    @property
+    def object(self) -> Any:
+        """`request.object` as plain JSON values; None when null. Raises `msgspec.DecodeError`, `RecursionError`."""
+        if self._object is msgspec.UNSET:
+            self._object = review.decode_object(self.request.object)
+        return self._object
+
+    @property
+    def old_object(self) -> Any:
+        if self._old_object is msgspec.UNSET:
+            self._old_object = review.decode_object(self.request.old_object)
+        return self._old_object
+
+    def of_old_object(self) -> Context:
+        """The same request with `oldObject` in the place of `object`: would what is stored pass?"""
+        old = Context(self.request, state=self.state, clock=self._clock, deadline=self._deadline)
+        old._object = old._old_object = self.old_object
+        return old
+
+    def expired(self) -> bool:
+        return self._clock() > self._deadline
+
+    def check_deadline(self) -> None:
+        """Raises `DeadlineExceeded` once the time is used up; called between policies and inside loops."""
+        if self._clock() > self._deadline:
+            raise DeadlineExceeded
+
+
+class Policy(Struct, frozen=True, kw_only=True):
+    """One policy of a set, ready to run."""
+
+    id: str
+    digest: str
+    """Hex SHA-256 (first 16 characters) over everything that can change its verdict: manifest, bindings, params."""
+    meta: Metadata
+    match: Match
+    run: Callable[[Context], Verdict | None]
+    """The decision; None when selectors, names or match conditions say that the request is none of the
+    policy's business. Pure. May raise `NeedsState`, `NotComparable`, `DeadlineExceeded`; anything else is a
+    bug, recorded as an internal error with no verdict."""
+    bindings: tuple[str, ...] = ()
+    namespace_match: tuple[Selector, ...] = ()
+    """The bindings' own namespace selectors; a write is the policy's business if any of them matches.
+    Empty: no narrowing."""
+    source: str = ""
+    """Where it was read: file name, for people."""
+    python: str = ""
+    """The generated Python of a CEL policy (`policies show ID --python`); empty for native ones."""
+
+
+class PolicyRecord(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A policy without its code: what reading a log needs."""
+
+    id: str
+    digest: str
+    meta: Metadata
+    match: Match
+    bindings: tuple[str, ...] = ()
+    namespace_match: tuple[Selector, ...] = ()
+
+
+class SetRecord(Struct, frozen=True, kw_only=True):
+    """Set digest → policies in set order: with it the log alone tells which policies ran and passed."""
+
+    digest: str
+    policies: tuple[PolicyRecord, ...]
+
+
+class Exempted(Struct, frozen=True, kw_only=True):
+    """A finding that an exemption covers: recorded, neither warned nor counted as blocked."""
+
+    policy: str
+    exemption: str
+    """The exemption's id, which names its owner and expiry in the exemptions file."""
+    binding: str = ""
+    index: int = 0
+
+
+class Outcome(Struct, frozen=True, kw_only=True):
+    """All that evaluation found out about one request. Equal requests give equal outcomes."""
+
+    set_digest: str = ""
+    evaluated: int = 0
+    """Bitmap: bit i is set when policy i of the set matched and gave a verdict."""
+    findings: tuple[Finding, ...] = ()
+    exempted: tuple[Exempted, ...] = ()
+    not_comparable: tuple[tuple[str, str], ...] = ()
+    """(policy, reason): matched, but no verdict that would equal the API server's."""
+    internal_errors: tuple[tuple[str, str], ...] = ()
+    """(policy, exception class): a bug of ours; no verdict. Never the exception's text: it may quote the object."""
+    incomplete: str = ""
+    """Why not everything ran: `deadline`, `size`, `shed`, `undecodable`; empty when it did."""
+    skipped: tuple[str, ...] = ()
+    """With `incomplete: deadline`: the policies that did not run. Otherwise empty and all of them."""
+    annotations: tuple[tuple[str, str, str], ...] = ()
+    """(policy, key, value): the policies' own audit annotations."""
+    notes: tuple[tuple[str, str], ...] = ()
+    owner: str = ""
+    """`Kind/name` of the object's controller; empty when it has none."""
+    snapshot: str = ""
+    """Digest of the cluster state that was at hand; empty for none."""

@@ -1,0 +1,76 @@
+"""The frozen set of policies: order, dispatch by what a request is about, digest.
+
+Built once, at load. A request that no policy matches costs one dictionary look-up.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+
+from webhook.errors import Problem
+from webhook.match import matches_resource
+from webhook.policy import Policy, PolicyRecord, SetRecord
+from webhook.review import Request
+
+_Key = tuple[str, str, str, str, str]
+
+
+class PolicySet:
+    """Policies in set order. `digest` names exactly this order and these policies, with their params."""
+
+    __slots__ = ("_dispatch", "broken", "digest", "policies")
+
+    def __init__(self, policies: Sequence[Policy], *, broken: Sequence[Problem] = ()) -> None:
+        """`broken` are the problems of policies that could not be loaded and are not in the set."""
+        self.policies = tuple(policies)
+        self.broken = tuple(broken)
+        text = "\n".join(f"{policy.id} {policy.digest}" for policy in self.policies)
+        self.digest = hashlib.sha256(text.encode()).hexdigest()[:16]
+        self._dispatch: dict[_Key, tuple[tuple[int, Policy], ...]] = {}
+
+    def candidates(self, request: Request) -> tuple[tuple[int, Policy], ...]:
+        """(position in the set, policy) of all whose rules name this request's resource and operation.
+
+        Selectors, resource names and match conditions are the policies' own business.
+        """
+        resource = request.resource
+        key = (
+            resource.group,
+            resource.version,
+            resource.resource,
+            request.sub_resource,
+            request.operation,
+        )
+        found = self._dispatch.get(key)
+        if found is None:
+            found = tuple(
+                (position, policy)
+                for position, policy in enumerate(self.policies)
+                if matches_resource(policy.match, *key)
+            )
+            if len(self._dispatch) < _DISPATCH_MAX:
+                self._dispatch[key] = found
+        return found
+
+
+_DISPATCH_MAX = 4_096
+"""Requests name their resources: a hostile client must not grow the table for ever."""
+
+
+def archive(policies: PolicySet) -> SetRecord:
+    """What the audit side must know of the set to read its annotations (`policies manifest`)."""
+    return SetRecord(
+        digest=policies.digest,
+        policies=tuple(
+            PolicyRecord(
+                id=policy.id,
+                digest=policy.digest,
+                meta=policy.meta,
+                match=policy.match,
+                bindings=policy.bindings,
+                namespace_match=policy.namespace_match,
+            )
+            for policy in policies.policies
+        ),
+    )
