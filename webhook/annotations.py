@@ -110,7 +110,7 @@ def _decode(reviewed: str, value: Callable[[str], str]) -> Reviewed:
     tokens = {key: _unescape(text) for key, text in pairs}
     if tokens.pop("v") != FORMAT:
         raise ValueError("not of format " + FORMAT)
-    operation = tokens.pop("op")
+    operation = tokens.pop("op", "")
     dry_run = tokens.pop("dry", "") == "1"
     incomplete = _fields(value(INCOMPLETE))
     outcome = Outcome(

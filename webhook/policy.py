@@ -125,13 +125,15 @@ class Context:
     several policies compute from the same object (keyed by a private sentinel of that code).
     """
 
-    __slots__ = ("_clock", "_deadline", "_object", "_old_object", "memo", "request", "state")
+    __slots__ = ("_clock", "_deadline", "_object", "_old_object", "memo", "request", "retrospective", "state")
 
     def __init__(self, request: review.Request, *, state: State, clock: Callable[[], float], deadline: float) -> None:
         """`deadline` is a time of `clock`, in seconds (`time.monotonic` or a fake)."""
         self.request = request
         self.state = state
         self.memo: dict[Any, Any] = {}
+        self.retrospective = False
+        """True while `oldObject` stands in the place of `object`: the question is what is stored, not what changes."""
         self._clock = clock
         self._deadline = deadline
         self._object: Any = msgspec.UNSET
@@ -154,6 +156,7 @@ class Context:
         """The same request with `oldObject` in the place of `object`: would what is stored pass?"""
         old = Context(self.request, state=self.state, clock=self._clock, deadline=self._deadline)
         old._object = old._old_object = self.old_object
+        old.retrospective = True
         return old
 
     def expired(self) -> bool:

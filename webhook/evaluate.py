@@ -1,0 +1,120 @@
+"""Policy set × request → `Outcome`, within a budget of time.
+
+The same code serves the webhook, the file checker and replays. Knows no HTTP, settings or files; clocks are
+injected. Raises nothing for any request: what goes wrong inside a policy is that policy's entry in the outcome.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+import msgspec
+
+from webhook.errors import DeadlineExceeded, NeedsState, NotComparable
+from webhook.exemptions import NO_EXEMPTIONS, Exemptions
+from webhook.policy import Context, Exempted, Finding, Outcome, Verdict
+from webhook.policyset import PolicySet
+from webhook.review import Request
+from webhook.state import EMPTY, State
+from webhook.workload import owner
+
+BUDGET = 0.005
+"""Seconds of work that a review may take by default."""
+
+
+def evaluate(
+    policies: PolicySet,
+    request: Request,
+    *,
+    state: State = EMPTY,
+    exemptions: Exemptions = NO_EXEMPTIONS,
+    clock: Callable[[], float] = time.monotonic,
+    wall: Callable[[], float] = time.time,
+    budget: float = BUDGET,
+) -> Outcome:
+    """What the set says of one request. `budget` is in seconds of `clock`; `wall` (seconds since the epoch)
+    decides which exemptions have expired. Equal inputs give equal outcomes unless time runs out."""
+    candidates = policies.candidates(request)
+    if not candidates:
+        return Outcome(set_digest=policies.digest, snapshot=state.digest)
+    context = Context(request, state=state, clock=clock, deadline=clock() + budget)
+    try:
+        controller = owner(context.object)
+        if request.operation == "DELETE":
+            _ = context.old_object
+    except (msgspec.DecodeError, RecursionError):
+        return Outcome(set_digest=policies.digest, snapshot=state.digest, incomplete="undecodable")
+
+    evaluated = 0
+    findings: list[Finding] = []
+    annotations: list[tuple[str, str, str]] = []
+    notes: list[tuple[str, str]] = []
+    not_comparable: list[tuple[str, str]] = []
+    internal_errors: list[tuple[str, str]] = []
+    skipped: tuple[str, ...] = ()
+    for turn, (position, policy) in enumerate(candidates):
+        try:
+            context.check_deadline()
+            verdict = policy.run(context)
+        except (NeedsState, NotComparable) as error:
+            not_comparable.append((policy.id, str(error)))
+            continue
+        except DeadlineExceeded:
+            skipped = tuple(policy.id for _, policy in candidates[turn:])
+            break
+        except Exception as error:  # a policy's bug changes annotations and metrics, never the answer
+            internal_errors.append((policy.id, type(error).__name__))
+            continue
+        if verdict is None:
+            continue
+        evaluated |= 1 << position
+        if verdict.findings:
+            findings.extend(_with_history(verdict, policy.run, context))
+        annotations.extend((policy.id, key, value) for key, value in verdict.annotations)
+        notes.extend(verdict.notes)
+
+    exempted: list[Exempted] = []
+    if findings and exemptions:
+        findings, exempted = exemptions.split(
+            findings, request=request, object=context.object, controller=controller, now=wall()
+        )
+    return Outcome(
+        set_digest=policies.digest,
+        evaluated=evaluated,
+        findings=tuple(findings),
+        exempted=tuple(exempted),
+        not_comparable=tuple(not_comparable),
+        internal_errors=tuple(internal_errors),
+        incomplete="deadline" if skipped else "",
+        skipped=skipped,
+        annotations=tuple(annotations),
+        notes=tuple(notes),
+        owner=controller,
+        snapshot=state.digest,
+    )
+
+
+_OLD = object()
+
+
+def _with_history(verdict: Verdict, run: Callable[[Context], Verdict | None], context: Context) -> tuple[Finding, ...]:
+    """The findings, marked as pre-existing where the old object violates the same in at least the same parts."""
+    if context.request.operation != "UPDATE":
+        return verdict.findings
+    try:
+        old = context.memo.get(_OLD)
+        if old is None:
+            old = context.memo[_OLD] = context.of_old_object()
+        before = None if old.object is None else run(old)
+    except Exception:  # the question is only how to sort: without an answer the finding counts as new
+        before = None
+    if before is None or not before.findings:
+        return verdict.findings
+    known = {(each.binding, each.index): set(each.keys) for each in before.findings}
+    return tuple(
+        msgspec.structs.replace(finding, pre_existing=True)
+        if (old_keys := known.get((finding.binding, finding.index))) is not None and old_keys.issuperset(finding.keys)
+        else finding
+        for finding in verdict.findings
+    )

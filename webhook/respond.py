@@ -1,0 +1,106 @@
+"""From what evaluation found to the review that the API server reads.
+
+Knows: Kubernetes' limits on warnings, how a finding reads in one line. Must not know: HTTP, settings, clocks,
+metrics; the format of the annotations is `annotations.py`'s. Whatever comes in, `allowed` is true.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+
+from webhook import annotations
+from webhook.annotations import clip
+from webhook.policy import Finding, Outcome
+from webhook.review import Request, Response, ReviewResponse, encode
+
+LINE_RUNES = 120
+"""Of one policy's line (guidance in `k8s.io/api/admission/v1`)."""
+LINES_MAX = 5
+"""Lines of findings; one more says how many were left out."""
+WARNINGS_RUNES = 1_024
+"""Of all lines: our share of the 4,096 that a request has, beyond which the API server cuts everybody's warnings
+to 256 (`apiserver pkg/endpoints/filters/warning.go`)."""
+
+_UNSAFE = re.compile(
+    "[\x00-\x1f\x7f-\x9f"  # control characters: the API server drops the whole warning, without a log line
+    "\u00ad\u061c\u180e\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb"  # invisible, bidirectional
+    "\U000e0000-\U000e007f]"  # tag characters
+)
+_SURROGATE = re.compile("[\ud800-\udfff]")
+
+
+def respond(request: Request, outcome: Outcome, *, warn: bool = True) -> bytes:
+    """The whole body of the answer. Raises nothing for any outcome that evaluation can produce.
+
+    Equal requests and outcomes give equal bytes: on retries the first annotation value wins. `warn` is the
+    operator's switch; machines are never warned (`writes_by_hand`).
+    """
+    lines = warnings_for(outcome.findings, _subject(request)) if warn and outcome.findings else []
+    response = Response(
+        uid=request.uid,
+        allowed=True,
+        audit_annotations=annotations.encode(outcome, operation=request.operation, dry_run=bool(request.dry_run)),
+    )
+    if lines and writes_by_hand(request, outcome):
+        response = Response(uid=request.uid, allowed=True, warnings=lines, audit_annotations=response.audit_annotations)
+    return encode(ReviewResponse(response=response))
+
+
+def admit(uid: str, outcome: Outcome | None = None) -> bytes:
+    """The answer when nothing else worked, and when load is shed: uid and true. Touches no policy code."""
+    if outcome is None:
+        return encode(ReviewResponse(response=Response(uid=uid, allowed=True)))
+    values = annotations.encode(outcome, operation="", dry_run=False)
+    return encode(ReviewResponse(response=Response(uid=uid, allowed=True, audit_annotations=values)))
+
+
+def writes_by_hand(request: Request, outcome: Outcome) -> bool:
+    """Whether a person may read the warning: not for service accounts, nodes and control-plane users, nor for
+    objects that a controller owns."""
+    user = request.user_info.username
+    return not outcome.owner and not user.startswith(("system:serviceaccount:", "system:node:", "system:kube-"))
+
+
+def warnings_for(findings: Iterable[Finding], subject: str) -> list[str]:
+    """The lines that `kubectl` prints, most severe first, each once, within all limits."""
+    told = sorted((each for each in findings if each.warn), key=lambda each: (each.severity.rank, each.policy))
+    return _fit(list(dict.fromkeys(_line(finding, subject) for finding in told)))
+
+
+def _subject(request: Request) -> str:
+    """Kind and name: kubectl prints equal texts once a run, so a line names what it is about."""
+    return f"{request.kind.kind}/{request.name}" if request.name else request.kind.kind
+
+
+def _line(finding: Finding, subject: str) -> str:
+    if finding.verbatim:
+        return clean(finding.message)
+    tail = f" [{finding.policy}]"
+    head = clean(f"{subject}: {finding.message}")
+    return clip(head, max(LINE_RUNES - len(tail), 20)) + tail
+
+
+def clean(text: str) -> str:
+    """`text` without what makes a warning vanish or lie: control, invisible and bidirectional characters, and the
+    `=?` that clients decode as an RFC 2047 word."""
+    return _SURROGATE.sub("\ufffd", _UNSAFE.sub(" ", text)).replace("=?", "= ?")
+
+
+def _fit(lines: list[str]) -> list[str]:
+    """The first lines that both budgets allow, then how many there are beyond them. A long line (Pod Security's) is
+    cut to what is left rather than dropped while a whole line's worth is left."""
+    kept: list[str] = []
+    left = WARNINGS_RUNES
+    for line in lines:
+        beyond = len(lines) - len(kept)
+        room = left - (len(_more(beyond)) if beyond > 1 else 0)
+        if len(kept) == LINES_MAX or (len(line) > room and room < LINE_RUNES):
+            return [*kept, _more(beyond)]
+        kept.append(clip(line, room))
+        left -= len(kept[-1])
+    return kept
+
+
+def _more(count: int) -> str:
+    return f"wouldblock: {count} more finding{'s' if count != 1 else ''}, see the audit annotation"
