@@ -20,7 +20,7 @@ $(STAMP): requirements/dev.txt pyproject.toml
 	@touch $@
 
 demo: $(STAMP)  ## the webhook on loopback TLS with real reviews: warnings, annotations, readiness, latency
-	@$(BIN)/python -m benchmarks.demo
+	@$(BIN)/wouldblock demo
 
 test: $(STAMP)  ## everything but what needs the control plane
 	@echo "NOTE: make test SKIPS the end-to-end tests on a real control plane; run them with: make e2e"

@@ -26,6 +26,7 @@ VERBS: dict[str, tuple[str, str]] = {
     "certs": ("certs", "issue certificates, and say which expire when"),
     "readiness": ("readiness", "read audit logs: may this policy be enforced in this namespace?"),
     "promote": ("promote", "print the objects that enforce a policy"),
+    "demo": ("demo", "a tour on this machine: certificates, webhook, warnings, audit log, verdict, latency"),
     "bench": ("bench", "gate an admission webhook's latency, open loop"),
 }
 

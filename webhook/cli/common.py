@@ -1,0 +1,48 @@
+"""Flags that several verbs share: which policies, which cluster state, which Pod Security level."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from webhook.load import load, shipped
+from webhook.native.pod_security import PodSecurityConfig
+from webhook.policyset import PolicySet
+from webhook.state import EMPTY, State, read_snapshot
+
+
+def add_policy_flags(parser: argparse.ArgumentParser) -> None:
+    """`--policies`, `--snapshot`, `--pod-security-level`, `--pod-security-version`."""
+    group = parser.add_argument_group("policies")
+    group.add_argument(
+        "--policies",
+        nargs="+",
+        action="extend",
+        type=Path,
+        metavar="PATH",
+        help="files or folders of ValidatingAdmissionPolicies, bindings and params (default: the shipped set)",
+    )
+    group.add_argument(
+        "--snapshot",
+        nargs="+",
+        action="extend",
+        type=Path,
+        metavar="PATH",
+        help="cluster state from `kubectl get namespaces,configmaps -A -o yaml`, for policies that need it",
+    )
+    group.add_argument(
+        "--pod-security-level",
+        choices=("privileged", "baseline", "restricted"),
+        default="restricted",
+        help="where the namespace's labels are not known (default %(default)s)",
+    )
+    group.add_argument(
+        "--pod-security-version", default="latest", metavar="vX.Y", help="likewise (default %(default)s)"
+    )
+
+
+def policies_of(args: argparse.Namespace) -> tuple[PolicySet, State]:
+    """The set and the state that the flags name. Broken policies are in `PolicySet.broken`."""
+    state = read_snapshot(args.snapshot) if args.snapshot else EMPTY
+    pod_security = PodSecurityConfig(level=args.pod_security_level, version=args.pod_security_version)
+    return load(args.policies or shipped(), state=state, pod_security=pod_security), state
