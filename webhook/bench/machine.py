@@ -87,6 +87,6 @@ def describe() -> str:
                 break
     except OSError:
         pass
-    return f"{model}, {len(cpus())} CPUs, {platform.system()} {platform.release().split('-')[0]}, " + (
+    return f"{model}, {os.cpu_count()} CPUs, {platform.system()} {platform.release().split('-')[0]}, " + (
         f"{platform.python_implementation()} {platform.python_version()}"
     )

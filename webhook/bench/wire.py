@@ -124,6 +124,8 @@ class Connection:
             self._body.append(chunk)
 
     def on_message_complete(self) -> None:
+        # Asked here, since the parser forgets it with the next byte.
+        self._keep = self._parser.should_keep_alive()
         self._complete = self._parser.get_status_code() >= 200
 
     # ── inside ──────────────────────────────────────────────────────────────────────────────────────────────
@@ -179,7 +181,6 @@ class Connection:
 
     def _judge(self) -> None:
         """What the API server would make of this answer."""
-        keep = self._parser.should_keep_alive()
         status = self._parser.get_status_code()
         failure = ""
         if status != 200:
@@ -195,7 +196,7 @@ class Connection:
                 elif answer.response.uid != self._uid:
                     failure = "wrong uid"
                 self.denied = not answer.response.allowed
-        if not keep or self._pending is not None:
+        if not self._keep or self._pending is not None:
             self.close("")
         self.state, self.failure = State.ANSWERED, failure
 
