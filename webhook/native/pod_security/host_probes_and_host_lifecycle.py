@@ -5,12 +5,12 @@ Source: `policy/check_hostProbesAndhostLifecycle.go`. Unlike in other checks the
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Mapping
+from typing import Any
 
 from webhook.native.pod_security import text
 from webhook.native.pod_security.check import Check, Violation
-from webhook.workload import Container, Pod, mapping
-from webhook.workload import text as string
+from webhook.workload import Pod, mapping
 
 PROBES = ("livenessProbe", "readinessProbe", "startupProbe")
 HOOKS = ("postStart", "preStop")
@@ -21,7 +21,7 @@ def host_probes_and_host_lifecycle_1_34(pod: Pod) -> Violation | None:
     bad_containers = set()
     bad_hosts: set[str] = set()
     for container in pod.containers:
-        hosts = set(_hosts(container))
+        hosts = _hosts(container.body)
         if hosts:
             bad_containers.add(container.name)
             bad_hosts |= hosts
@@ -35,18 +35,23 @@ def host_probes_and_host_lifecycle_1_34(pod: Pod) -> Violation | None:
     )
 
 
-def _hosts(container: Container) -> Iterator[str]:
-    body = container.body
-    lifecycle = mapping(body.get("lifecycle"))
-    handlers = [body.get(probe) for probe in PROBES]
-    if lifecycle:
-        handlers += [lifecycle.get(hook) for hook in HOOKS]
-    for handler in handlers:
-        if type(handler) is dict:
-            for action in ACTIONS:
-                host = string(mapping(handler.get(action)).get("host"))
-                if host:
-                    yield host
+def _hosts(body: Mapping[str, Any]) -> set[str]:
+    hosts: set[str] = set()
+    for probe in PROBES:
+        if probe in body:
+            _add(hosts, body[probe])
+    if "lifecycle" in body:
+        for hook in HOOKS:
+            _add(hosts, mapping(body["lifecycle"]).get(hook))
+    return hosts
+
+
+def _add(hosts: set[str], handler: Any) -> None:
+    if type(handler) is dict:
+        for action in ACTIONS:
+            target = handler.get(action)
+            if type(target) is dict and type(host := target.get("host")) is str and host:
+                hosts.add(host)
 
 
 CHECK = Check(id="hostProbesAndHostLifecycle", level="baseline", versions=((34, host_probes_and_host_lifecycle_1_34),))
