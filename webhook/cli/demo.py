@@ -46,7 +46,7 @@ def run(args: argparse.Namespace) -> int:
                 _show(webhook.post(tour.by_hand(document, number)))
             log = directory / "audit.log"
             _say(
-                f"4. {2 * WRITES} more writes, over 16 days, go into an audit log, written as the API server writes it.\n"
+                f"4. {2 * WRITES} more writes, over 16 days, go into an audit log as the API server writes them.\n"
                 "   May the policies be enforced?"
             )
             log.write_bytes(_log(webhook, good, bad))
