@@ -33,13 +33,16 @@ class Histogram:
         self.max = max(self.max, value)
 
     def percentile(self, percent: float) -> int:
-        """The smallest bucket end that `percent` of the values do not exceed (nearest rank); 0 when empty."""
+        """The smallest bucket end that `percent` of the values do not exceed (nearest rank); 0 when empty.
+
+        Never above the largest value, as HdrHistogram's own would be by a bucket's width.
+        """
         rank = max(1, math.ceil(percent / 100 * self.count - 1e-9))
         seen = 0
         for low in sorted(self._counts):
             seen += self._counts[low]
             if seen >= rank:
-                return _highest(low)
+                return min(_highest(low), self.max)
         return 0
 
     def mean(self) -> float:
