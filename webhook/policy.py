@@ -125,15 +125,13 @@ class Context:
     several policies compute from the same object (keyed by a private sentinel of that code).
     """
 
-    __slots__ = ("_clock", "_deadline", "_object", "_old_object", "memo", "request", "retrospective", "state")
+    __slots__ = ("_clock", "_deadline", "_object", "_old_object", "memo", "request", "state")
 
     def __init__(self, request: review.Request, *, state: State, clock: Callable[[], float], deadline: float) -> None:
         """`deadline` is a time of `clock`, in seconds (`time.monotonic` or a fake)."""
         self.request = request
         self.state = state
         self.memo: dict[Any, Any] = {}
-        self.retrospective = False
-        """True while `oldObject` stands in the place of `object`: the question is what is stored, not what changes."""
         self._clock = clock
         self._deadline = deadline
         self._object: Any = msgspec.UNSET
@@ -153,10 +151,12 @@ class Context:
         return self._old_object
 
     def of_old_object(self) -> Context:
-        """The same request with `oldObject` in the place of `object`: would what is stored pass?"""
+        """The same request with `oldObject` in the place of `object`: would what is stored pass?
+
+        Its `object` and `old_object` are the very same value: a policy that judges changes sees none.
+        """
         old = Context(self.request, state=self.state, clock=self._clock, deadline=self._deadline)
         old._object = old._old_object = self.old_object
-        old.retrospective = True
         return old
 
     def expired(self) -> bool:
