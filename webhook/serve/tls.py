@@ -1,0 +1,99 @@
+"""The TLS side: a server context, and what its certificate says. Knows no HTTP and no settings.
+
+TLS 1.2 or later, ALPN `http/1.1` alone: the API server picks h2 on loopback addresses where it is offered. No session
+tickets: the API server never resumes. Source: `apiserver pkg/util/webhook/client.go`, `client-go transport`.
+"""
+
+from __future__ import annotations
+
+import os
+import ssl
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from msgspec import Struct
+
+from webhook.errors import UserError
+
+
+class Pair(Struct, frozen=True):
+    """Bytes of a certificate (with its chain) and of its key, PEM. The key goes nowhere but into OpenSSL."""
+
+    certificate: bytes
+    key: bytes
+
+
+def read_pair(certificate: Path, key: Path) -> Pair:
+    """Reads both files. Raises `OSError`."""
+    return Pair(certificate.read_bytes(), key.read_bytes())
+
+
+def context(certificate: Path, key: Path, *, client_ca: Path | None = None) -> ssl.SSLContext:
+    """A context that serves this pair. Raises `UserError`, naming the file and what to do.
+
+    With `client_ca` a client without a certificate of it is refused in the handshake: for the API server that is a
+    failed call, which its failurePolicy Ignore admits and its audit log records as failed open.
+    """
+    made = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    made.minimum_version = ssl.TLSVersion.TLSv1_2
+    made.set_alpn_protocols(["http/1.1"])
+    made.num_tickets = 0
+    made.options |= ssl.OP_NO_COMPRESSION | ssl.OP_NO_TICKET
+    try:
+        pair = read_pair(certificate, key)
+    except OSError as error:
+        raise UserError(f"{error.filename}: {(error.strerror or '').lower()}; {_FIX}") from None
+    load(made, pair, where=f"{certificate}, {key}")
+    if client_ca is not None:
+        try:
+            made.load_verify_locations(cafile=client_ca)
+        except OSError as error:
+            reason = "no PEM certificate in it" if isinstance(error, ssl.SSLError) else (error.strerror or "").lower()
+            raise UserError(f"{client_ca}: {reason}; expected the CA of the API server's client certificate") from None
+        made.verify_mode = ssl.CERT_REQUIRED
+    return made
+
+
+_FIX = "`wouldblock certs issue --out DIR` makes tls.crt and tls.key"
+
+
+def load(into: ssl.SSLContext, pair: Pair, *, where: str) -> None:
+    """Puts a pair into a context, for the handshakes to come; connections that are open stay as they are.
+
+    Raises `UserError` when the pair is unusable, with the context left as it was: it is tried on another one first.
+    """
+    with _files(pair) as (certificate, key):
+        try:
+            ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(certificate, key, password=_no_password)
+            into.load_cert_chain(certificate, key, password=_no_password)
+        except (ssl.SSLError, ValueError) as error:
+            reason = getattr(error, "reason", None) or "encrypted or no PEM"
+            raise UserError(f"{where}: {str(reason).lower().replace('_', ' ')}; {_FIX}") from None
+
+
+def _no_password() -> str:
+    raise ValueError("the key has a password")
+
+
+@contextmanager
+def _files(pair: Pair) -> Iterator[tuple[str, str]]:
+    """Names under which OpenSSL can read exactly these bytes. They live in memory: a file that changes between the
+    trial and the real thing cannot leave a certificate with another one's key."""
+    descriptors: list[int] = []
+    try:
+        for name, content in (("certificate", pair.certificate), ("key", pair.key)):
+            descriptors.append(os.memfd_create(name))
+            with os.fdopen(os.dup(descriptors[-1]), "wb") as file:
+                file.write(content)
+        yield f"/proc/self/fd/{descriptors[0]}", f"/proc/self/fd/{descriptors[1]}"
+    finally:
+        for descriptor in descriptors:
+            os.close(descriptor)
+
+
+def not_after(pair: Pair) -> float:
+    """When the first certificate of the chain ends, in seconds since the epoch. Raises `ValueError`."""
+    from cryptography import x509  # 30 ms and some MB: not before it is needed
+
+    return x509.load_pem_x509_certificate(pair.certificate).not_valid_after_utc.timestamp()
