@@ -7,10 +7,13 @@ nothing is guessed: policies that need it raise `NeedsState`.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import msgspec
+
+from webhook.errors import InvalidInput, Problem
 
 Key = tuple[str, str, str, str]
 """(apiVersion, kind, namespace or '', name)."""
@@ -49,8 +52,11 @@ class State(msgspec.Struct, frozen=True, kw_only=True):
 EMPTY = State()
 
 
-def snapshot(objects: Iterable[Any], *, taken_at: float) -> State:
-    """A state out of decoded Kubernetes objects (no Lists). Later duplicates win."""
+def snapshot(objects: Iterable[Any], *, taken_at: float, kinds: Iterable[tuple[str, str]] = ()) -> State:
+    """A state out of decoded Kubernetes objects (no Lists). Later duplicates win.
+
+    `kinds` are (apiVersion, kind) known in full beside those of the objects: the ones that an empty list names.
+    """
     held: dict[Key, Any] = {}
     for each in objects:
         meta = each.get("metadata") or {}
@@ -60,5 +66,66 @@ def snapshot(objects: Iterable[Any], *, taken_at: float) -> State:
         objects=held,
         digest=hashlib.sha256(canonical).hexdigest()[:16],
         taken_at=taken_at,
-        kinds=frozenset(key[:2] for key in held),
+        kinds=frozenset(key[:2] for key in held) | frozenset(kinds),
     )
+
+
+def read_snapshot(paths: Sequence[Path]) -> State:
+    """The snapshot in files that `kubectl get … -o yaml` (or `-o json`) writes: objects, Lists, folders of both.
+
+    It is as old as its oldest file. Raises `InvalidInput` with every problem of every file: half a snapshot would
+    claim that objects are absent.
+    """
+    # Serving starts without a snapshot too, and then needs no YAML reader.
+    from webhook import yamlfile
+
+    objects: list[Any] = []
+    kinds: set[tuple[str, str]] = set()
+    problems: list[Problem] = []
+    taken: list[float] = []
+    for path in yamlfile.files(paths):
+        file = yamlfile.read(path, marks=False)
+        problems.extend(file.problems)
+        for document in file.documents:
+            for value, steps in _members(document.value, kinds):
+                if wrong := _not_an_object(value):
+                    problems.append(document.problem(steps, wrong))
+                else:
+                    objects.append(value)
+        if not file.problems:
+            taken.append(path.stat().st_mtime)
+    if problems:
+        raise InvalidInput(problems)
+    return snapshot(objects, taken_at=min(taken, default=0.0), kinds=kinds)
+
+
+def _members(value: Any, kinds: set[tuple[str, str]]) -> Iterator[tuple[Any, tuple[str | int, ...]]]:
+    """The objects of a document with their paths in it; `kinds` gains what a typed list names, empty or not."""
+    if value is None:
+        return
+    items = value.get("items") if isinstance(value, dict) else None
+    kind = str(value.get("kind", "")) if isinstance(value, dict) else ""
+    if not kind.endswith("List") or not isinstance(items, list):
+        yield value, ()
+        return
+    of_kind, version = kind.removesuffix("List"), value.get("apiVersion")
+    if of_kind and isinstance(version, str):
+        kinds.add((version, of_kind))
+    for index, item in enumerate(items):
+        # The API leaves kind and version out of the items of a typed list.
+        if of_kind and isinstance(item, dict):
+            yield {"apiVersion": version, "kind": of_kind, **item}, ("items", index)
+        else:
+            yield item, ("items", index)
+
+
+def _not_an_object(value: Any) -> str:
+    """Why a value is no stored Kubernetes object; empty when it is one."""
+    if not isinstance(value, dict):
+        return "expected a Kubernetes object, as `kubectl get -o yaml` writes it"
+    meta = value.get("metadata")
+    if not isinstance(value.get("apiVersion"), str) or not isinstance(value.get("kind"), str):
+        return "expected apiVersion and kind, as every Kubernetes object has"
+    if not isinstance(meta, dict) or not isinstance(meta.get("name"), str) or not meta["name"]:
+        return "expected metadata.name, as every stored object has"
+    return "" if isinstance(meta.get("namespace", ""), str | None) else "expected text in metadata.namespace"

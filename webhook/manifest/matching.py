@@ -1,0 +1,127 @@
+"""Whether a request is a policy's, or a binding's, business: rules, names, scope and selectors.
+
+Source: `apiserver pkg/admission/plugin/policy/matching/matching.go`, `pkg/admission/plugin/webhook/predicates`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from webhook.errors import NeedsState, NotComparable
+from webhook.match import rule_applies, selects
+from webhook.policy import Context, Match, Rule, Selector
+from webhook.review import GroupVersionResource, Request
+
+NAME_LABEL = "kubernetes.io/metadata.name"
+"""The label that every namespace carries with its own name, and that nobody can change."""
+
+_ADMISSION = "admissionregistration.k8s.io"
+_POLICY_KINDS = frozenset(
+    {
+        *("validatingadmissionpolicies", "validatingadmissionpolicybindings"),
+        *("mutatingadmissionpolicies", "mutatingadmissionpolicybindings"),
+    }
+)
+_REVIEWS = frozenset(
+    {
+        ("authentication.k8s.io", "tokenreviews"),
+        ("authentication.k8s.io", "selfsubjectreviews"),
+        ("authorization.k8s.io", "subjectaccessreviews"),
+        ("authorization.k8s.io", "localsubjectaccessreviews"),
+        ("authorization.k8s.io", "selfsubjectaccessreviews"),
+        ("authorization.k8s.io", "selfsubjectrulesreviews"),
+    }
+)
+
+
+def never_evaluated(request: Request) -> bool:
+    """Whether the API server keeps its policies away from this resource, whatever they match."""
+    group, resource = request.resource.group, request.resource.resource
+    return (group == _ADMISSION and resource in _POLICY_KINDS) or (group, resource) in _REVIEWS
+
+
+def is_namespace(request: Request) -> bool:
+    """Whether the object is a Namespace, which counts as cluster-scoped although its reviews name a namespace."""
+    return request.resource.resource == "namespaces" and request.resource.group == ""
+
+
+def covers(match: Match, context: Context) -> bool:
+    """Whether a request matches. No rules at all match everything (a binding's `matchResources` may do without).
+
+    Raises `NeedsState` when it hangs on the labels of a namespace that the snapshot does not hold, and
+    `NotComparable` when the review was converted and the API server's own policy would see another version.
+    """
+    request = context.request
+    if not _resource_covered(match, request):
+        return False
+    if match.object_selector and not _object_selected(match.object_selector, context):
+        return False
+    return not match.namespace_selector or namespace_selected(match.namespace_selector, context)
+
+
+def namespace_selected(selector: Selector, context: Context) -> bool:
+    request = context.request
+    if is_namespace(request):
+        # A write is judged by what is written; a removal, or a subresource, by what is stored.
+        written = request.operation in ("CREATE", "UPDATE") and not request.sub_resource
+        return selects(selector, _labels(context.object if written else context.old_object))
+    if not request.namespace:
+        return True
+    name = request.namespace
+    own = tuple(each for each in selector if each.key == NAME_LABEL)
+    if not selects(own, {NAME_LABEL: name}):
+        return False
+    if len(own) == len(selector):
+        return True
+    held = context.state.namespace(name)
+    if held is None:
+        raise NeedsState(f"Namespace {name}")
+    return selects(selector, _labels(held))
+
+
+def _resource_covered(match: Match, request: Request) -> bool:
+    sent = request.resource
+    asked = request.request_resource or sent
+    if asked == sent:
+        return _rules_cover(match, request, sent)
+    # The webhook was sent a converted object. The server's policy sees the client's version if a rule names it.
+    if _rules_cover(match, request, asked):
+        raise NotComparable(f"converted: the API server evaluates {_version(asked)}, the review holds {_version(sent)}")
+    return match.match_policy == "Equivalent" and _rules_cover(match, request, sent)
+
+
+def _rules_cover(match: Match, request: Request, resource: GroupVersionResource) -> bool:
+    if any(_applies(rule, request, resource) for rule in match.exclude):
+        return False
+    return not match.rules or any(_applies(rule, request, resource) for rule in match.rules)
+
+
+def _applies(rule: Rule, request: Request, resource: GroupVersionResource) -> bool:
+    return rule_applies(
+        rule,
+        group=resource.group,
+        version=resource.version,
+        resource=resource.resource,
+        subresource=request.sub_resource,
+        operation=request.operation,
+        name=request.name,
+        namespaced=bool(request.namespace) and not is_namespace(request),
+    )
+
+
+def _object_selected(selector: Selector, context: Context) -> bool:
+    return any(
+        isinstance(each, dict) and isinstance(each.get("metadata"), dict) and selects(selector, _labels(each))
+        for each in (context.object, context.old_object)
+    )
+
+
+def _labels(obj: Any) -> Mapping[str, str]:
+    meta = obj.get("metadata") if isinstance(obj, dict) else None
+    labels = meta.get("labels") if isinstance(meta, dict) else None
+    return labels if isinstance(labels, dict) else {}
+
+
+def _version(resource: GroupVersionResource) -> str:
+    return f"{resource.group}/{resource.version}" if resource.group else resource.version

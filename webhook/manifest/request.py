@@ -1,0 +1,110 @@
+"""What expressions see of one review beside the objects: `request` and `namespaceObject`.
+
+Source: `apiserver pkg/admission/plugin/cel/condition.go` (`CreateAdmissionRequest`), `compile.go`.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from webhook.cel.unit import MISSING, Inputs
+from webhook.manifest.matching import is_namespace
+from webhook.policy import Context
+from webhook.review import GroupVersionKind, GroupVersionResource, Request, decode_object
+
+_INPUTS, _CONDITION_INPUTS = object(), object()
+
+
+def inputs(context: Context) -> Inputs:
+    """What validations, message expressions, audit annotations and variables see; without `params`."""
+    found: Inputs | None = context.memo.get(_INPUTS)
+    if found is None:
+        found = context.memo[_INPUTS] = Inputs(
+            object=context.object,
+            old_object=context.old_object,
+            namespace_object=namespace_object(context),
+            request=request_variable(context.request),
+            check_deadline=context.check_deadline,
+        )
+    return found
+
+
+def condition_inputs(context: Context) -> Inputs:
+    """What match conditions see: never a namespace, and `request.resource` as the client asked for it."""
+    found: Inputs | None = context.memo.get(_CONDITION_INPUTS)
+    if found is None:
+        usual = inputs(context)
+        request = usual.request
+        if context.request.request_resource not in (None, context.request.resource):
+            request = {**request, "resource": request["requestResource"]}
+        found = context.memo[_CONDITION_INPUTS] = Inputs(
+            object=usual.object,
+            old_object=usual.old_object,
+            request=request,
+            check_deadline=context.check_deadline,
+        )
+    return found
+
+
+def with_params(usual: Inputs, params: Any) -> Inputs:
+    return Inputs(
+        object=usual.object,
+        old_object=usual.old_object,
+        params=params,
+        namespace_object=usual.namespace_object,
+        request=usual.request,
+        check_deadline=usual.check_deadline,
+    )
+
+
+def namespace_object(context: Context) -> Any:
+    """The namespace of the object; None where the API server has none either, `MISSING` where only we do not know."""
+    if not context.request.namespace or is_namespace(context.request):
+        return None
+    held = context.state.namespace(context.request.namespace)
+    return MISSING if held is None else held
+
+
+def request_variable(request: Request) -> dict[str, Any]:
+    """The `request` variable: the AdmissionRequest as JSON, so that empty optional fields are absent."""
+    variable: dict[str, Any] = {
+        "kind": _kind(request.kind),
+        "resource": _resource(request.resource),
+        "requestKind": _kind(request.request_kind or request.kind),
+        "requestResource": _resource(request.request_resource or request.resource),
+        "operation": request.operation,
+        "userInfo": _user(request),
+        "dryRun": bool(request.dry_run),
+        "options": decode_object(request.options),
+    }
+    if request.sub_resource:
+        variable["subResource"] = request.sub_resource
+    if request.request_sub_resource:
+        variable["requestSubResource"] = request.request_sub_resource
+    if request.name:
+        variable["name"] = request.name
+    if request.namespace:
+        variable["namespace"] = request.namespace
+    return variable
+
+
+def _kind(value: GroupVersionKind) -> dict[str, str]:
+    return {"group": value.group, "version": value.version, "kind": value.kind}
+
+
+def _resource(value: GroupVersionResource) -> dict[str, str]:
+    return {"group": value.group, "version": value.version, "resource": value.resource}
+
+
+def _user(request: Request) -> dict[str, Any]:
+    info = request.user_info
+    user: dict[str, Any] = {}
+    if info.username:
+        user["username"] = info.username
+    if info.uid:
+        user["uid"] = info.uid
+    if info.groups:
+        user["groups"] = list(info.groups)
+    if info.extra:
+        user["extra"] = {key: list(values) for key, values in info.extra.items()}
+    return user
