@@ -5,11 +5,23 @@ The API that `manifest.py` and `cel eval` use; see the package docstring.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal
 
 import msgspec
 
+from webhook.cel import program
+from webhook.cel.activation import MISSING, Activation, Missing
+from webhook.cel.check import check
+from webhook.cel.codegen import Context, generate
+from webhook.cel.diagnostics import Diagnostic, Failed, position
+from webhook.cel.emit import Module
+from webhook.cel.env import Env, policy_env, variable_type
+from webhook.cel.facts import analyse
+from webhook.cel.fold import fold, validate
+from webhook.cel.library import FUNCTIONS
+from webhook.cel.parser import parse
+from webhook.cel.types import DYN, Type
 from webhook.errors import WouldblockError
 
 Returns = Literal["bool", "string", "audit", "any"]
@@ -72,10 +84,13 @@ class Inputs(msgspec.Struct, kw_only=True):
     old_object: Any = None
     params: Any = None
     namespace_object: Any = None
+    """`MISSING`, or a `Missing` that says what, when the cluster state does not hold it."""
     request: Any = None
     """The `request` variable as a dict, empty optional strings absent."""
     check_deadline: Callable[[], None] | None = None
     """Called now and then inside long loops; may raise `errors.DeadlineExceeded`, which passes through."""
+    bound: Mapping[str, Any] | None = None
+    """Values of variables that `compile_unit` was given as `declared`."""
 
 
 class Unit:
@@ -84,16 +99,56 @@ class Unit:
     `source` is the generated Python. `expressions` are in the order given to `compile_unit`.
     """
 
-    source: str
+    def __init__(
+        self, name: str, source: str, expressions: Sequence[Expression], functions: Sequence[str], variables: int
+    ) -> None:
+        self.name = name
+        self.source = source
+        self.expressions = tuple(expressions)
+        self._names = tuple(functions)
+        self._variables = variables
+        self._namespace: dict[str, Any] = {}
+        self._filename = ""
+        self._calls: tuple[Callable[[Activation], Any], ...] = ()
+
+    def _load(self, namespace: dict[str, Any]) -> None:
+        self._namespace = namespace
+        self._filename = program.load(self.source, namespace, self.name)
+        self._calls = tuple(namespace[name] for name in self._names)
 
     def start(self, inputs: Inputs) -> Evaluation:
         """A new evaluation with fresh variables."""
-        raise NotImplementedError
+        return Evaluation(
+            self._calls,
+            Activation(
+                object=inputs.object,
+                old_object=inputs.old_object,
+                params=inputs.params,
+                namespace_object=inputs.namespace_object,
+                request=inputs.request,
+                deadline=inputs.check_deadline,
+                variables=self._variables,
+                bound=inputs.bound,
+            ),
+        )
+
+    def close(self) -> None:
+        """Frees the generated module. A namespace and its functions hold each other, and a frozen heap is not
+        collected, so a replaced policy set would stay for ever."""
+        self._calls = ()
+        self._namespace.clear()
+        program.unload(self._filename)
 
 
 class Evaluation:
     """One run of a unit over one set of inputs. Variables are computed lazily and remembered (values and errors)
     until `forget_variables`."""
+
+    __slots__ = ("_activation", "_calls")
+
+    def __init__(self, calls: tuple[Callable[[Activation], Any], ...], activation: Activation) -> None:
+        self._calls = calls
+        self._activation = activation
 
     def value(self, index: int) -> Any:
         """The value of expression `index`, or an `EvalError`.
@@ -101,10 +156,13 @@ class Evaluation:
         Raises `errors.NotComparable` when it asks for what a webhook cannot know (the authorizer), and
         `errors.NeedsState` when `namespace_object` is `MISSING` and is looked at.
         """
-        raise NotImplementedError
+        try:
+            return self._calls[index](self._activation)
+        except program.FAULTS as error:
+            return EvalError(program.fault(error))
 
     def forget_variables(self) -> None:
-        raise NotImplementedError
+        self._activation.forget()
 
 
 def compile_unit(
@@ -113,6 +171,84 @@ def compile_unit(
     variables: Sequence[Variable] = (),
     params: bool = False,
     name: str = "unit",
+    declared: Mapping[str, Type] | None = None,
 ) -> Unit:
-    """Compiles a unit. `params` says whether `params` is declared. Raises `CompileErrors` with all of them."""
-    raise NotImplementedError
+    """Compiles a unit. `params` says whether `params` is declared; `declared` adds variables, which are read from
+    `Inputs.bound`. Raises `CompileErrors` with all of them."""
+    errors: list[CompileError] = []
+    context = Context(Module(), FUNCTIONS)
+    types: dict[str, Type] = {}
+
+    def one(path: str, text: str, prefix: str, env: Env, returns: Returns) -> tuple[str, Type]:
+        try:
+            return _compile(context, text, prefix, env, returns)
+        except Failed as failed:
+            errors.extend(_error(path, text, problem) for problem in failed.diagnostics)
+        except RecursionError:
+            errors.append(CompileError(path=path, message="expression is nested too deeply"))
+        return "", DYN
+
+    def env(*, authorizer: bool = True, with_variables: bool = True) -> Env:
+        made = policy_env(
+            FUNCTIONS, params=params, authorizer=authorizer, variables=dict(types) if with_variables else None
+        )
+        if declared:
+            made = msgspec.structs.replace(made, variables={**made.variables, **declared})
+        return made
+
+    for position, variable in enumerate(variables):
+        function, type = one(variable.path, variable.text, "v", env(), "any")
+        context.variables[variable.name] = (position, function)
+        types[variable.name] = variable_type(type)
+    functions = [
+        one(
+            expression.path,
+            expression.text,
+            "e",
+            env(authorizer=expression.authorizer, with_variables=expression.variables),
+            expression.returns,
+        )[0]
+        for expression in expressions
+    ]
+    if errors:
+        raise CompileErrors(errors)
+    unit = Unit(name, context.module.source(), expressions, functions, len(variables))
+    unit._load(context.module.namespace)
+    return unit
+
+
+def _compile(context: Context, text: str, prefix: str, env: Env, returns: Returns) -> tuple[str, Type]:
+    """Generates the function of one expression; its name and static type."""
+    checked = check(parse(text), env)
+    validate(checked)
+    type = checked.type(checked.tree)
+    wanted = _WANTED[returns]
+    if wanted and type.kind not in wanted:
+        expected = "one of [string null_type]" if returns == "audit" else wanted[0]
+        raise Failed([Diagnostic(-1, f"must evaluate to {expected} but got {type.runtime()}")])
+    facts = analyse(checked, fold(checked))
+    return generate(context, checked, facts, prefix), type
+
+
+_WANTED: dict[str, tuple[str, ...]] = {"bool": ("bool",), "string": ("string",), "audit": ("string", "null"), "any": ()}
+
+
+def _error(path: str, text: str, problem: Diagnostic) -> CompileError:
+    line, column, source = position(text, problem.at)
+    return CompileError(path=path, line=line, column=column, message=problem.message, source=source)
+
+
+__all__ = [
+    "MISSING",
+    "CompileError",
+    "CompileErrors",
+    "EvalError",
+    "Evaluation",
+    "Expression",
+    "Inputs",
+    "Missing",
+    "Returns",
+    "Unit",
+    "Variable",
+    "compile_unit",
+]

@@ -1,0 +1,108 @@
+"""One evaluation's inputs and memory, as generated code sees them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, Final
+
+from webhook.cel.error import CelError
+from webhook.errors import NeedsState, NotComparable
+
+_STRIDE: Final = 256
+"""Loop iterations between two looks at the clock."""
+
+
+class Missing:
+    """See `MISSING`."""
+
+    __slots__ = ("what",)
+
+    def __init__(self, what: str = "the namespace of this request") -> None:
+        self.what = what
+
+
+MISSING: Final = Missing()
+"""Stands for a `namespace_object` that the cluster state does not hold; `Missing("Namespace shop")` names it."""
+
+
+class Unset:
+    """The memo of a variable that was not asked for yet."""
+
+    __slots__ = ()
+
+
+UNSET: Final = Unset()
+
+
+class Activation:
+    """What generated code is given."""
+
+    __slots__ = (
+        "bound",
+        "deadline",
+        "failed",
+        "left",
+        "memo",
+        "namespace_object",
+        "object",
+        "old_object",
+        "params",
+        "request",
+    )
+
+    def __init__(
+        self,
+        *,
+        object: Any = None,
+        old_object: Any = None,
+        params: Any = None,
+        namespace_object: Any = None,
+        request: Any = None,
+        deadline: Callable[[], None] | None = None,
+        variables: int = 0,
+        bound: Mapping[str, Any] | None = None,
+    ) -> None:
+        self.object = object
+        self.old_object = old_object
+        self.params = params
+        self.namespace_object = namespace_object
+        self.request = request
+        self.deadline = deadline
+        self.left = _STRIDE
+        self.memo: list[Any] = [UNSET] * variables
+        self.failed: dict[int, str] = {}
+        self.bound = bound or {}
+
+    def namespace(self) -> Any:
+        """`namespaceObject`, where it is known."""
+        found = self.namespace_object
+        if found.__class__ is Missing:
+            raise NeedsState(found.what)
+        return found
+
+    def authorizer(self) -> Any:
+        raise NotComparable("the policy asks the cluster's authorizer")
+
+    def lookup(self, name: str) -> Any:
+        """A variable that only tests declare."""
+        try:
+            return self.bound[name]
+        except KeyError:
+            raise CelError(f"no such attribute(s): {name}") from None
+
+    def pause(self, values: Any) -> Any:
+        """Called at a loop's head when enough iterations have run: looks at the clock, now and inside a long loop."""
+        self.left = _STRIDE
+        if self.deadline is None:
+            return values
+        self.deadline()
+        return values if len(values) <= _STRIDE else self._watched(values, self.deadline)
+
+    def _watched(self, values: Any, deadline: Callable[[], None]) -> Iterator[Any]:
+        for start in range(0, len(values), _STRIDE):
+            deadline()
+            yield from values[start : start + _STRIDE]
+
+    def forget(self) -> None:
+        self.memo[:] = [UNSET] * len(self.memo)
+        self.failed.clear()

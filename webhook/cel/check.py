@@ -1,0 +1,398 @@
+"""Types and overloads of a tree. The rules and texts are cel-go's (`checker/checker.go`): what the API server
+refuses is refused here.
+
+Must not know Python source or values. What it finds goes into tables by node id, which later stages read; they look
+no name up and infer no type.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from webhook.cel.diagnostics import Diagnostic, Failed, unsupported
+from webhook.cel.env import TYPES, Env
+from webhook.cel.overload import Overload
+from webhook.cel.tree import (
+    Bind,
+    Call,
+    Conditional,
+    Fold,
+    Has,
+    Ident,
+    Index,
+    ListLiteral,
+    Literal,
+    Logic,
+    MapLiteral,
+    Message,
+    Node,
+    Select,
+    SortBy,
+    qualified_name,
+)
+from webhook.cel.types import (
+    BOOL,
+    DYN,
+    ERROR,
+    INT,
+    PRIMITIVES,
+    STRING,
+    Bindings,
+    Type,
+    list_of,
+    map_of,
+    more_general,
+    optional_of,
+    type_of,
+)
+
+LOCAL = "local"
+
+
+class Checked(msgspec.Struct, frozen=True, kw_only=True):
+    """A tree and what is known about its nodes, by id."""
+
+    tree: Node
+    types: dict[int, Type]
+    names: dict[int, str]
+    """What a name or a select chain stands for: a declared variable, a type's name, or `LOCAL`."""
+    overloads: dict[int, tuple[Overload, ...]]
+    """The rows that a call may mean: one, or those that `dyn` arguments leave open."""
+    static: frozenset[int]
+    """Calls whose target is a namespace and not a receiver."""
+
+    def type(self, node: Node) -> Type:
+        return self.types[node.id]
+
+
+def check(tree: Node, env: Env) -> Checked:
+    """Raises `Failed` with everything that is wrong."""
+    checker = _Checker(env)
+    checker.check(tree)
+    if checker.problems:
+        raise Failed(checker.problems)
+    substitute = checker.bindings.substitute
+    return Checked(
+        tree=tree,
+        types={id: substitute(type, open_is_dyn=True) for id, type in checker.types.items()},
+        names=checker.names,
+        overloads=checker.overloads,
+        static=frozenset(checker.static),
+    )
+
+
+class _Checker:
+    def __init__(self, env: Env) -> None:
+        self.env = env
+        self.bindings = Bindings()
+        self.scopes: list[dict[str, Type]] = []
+        self.problems: list[Diagnostic] = []
+        self.types: dict[int, Type] = {}
+        self.names: dict[int, str] = {}
+        self.overloads: dict[int, tuple[Overload, ...]] = {}
+        self.static: set[int] = set()
+
+    def problem(self, at: int, message: str) -> Type:
+        self.problems.append(Diagnostic(at, message))
+        return ERROR
+
+    def check(self, node: Node) -> Type:
+        """The node's type, also recorded."""
+        type = _CHECKS[node.__class__](self, node)
+        self.types[node.id] = type
+        return type
+
+    def mismatch(self, node: Node, expected: Type, found: Type) -> None:
+        self.problem(node.at, f"expected type '{self.show(expected)}' but found '{self.show(found)}'")
+
+    def show(self, type: Type) -> str:
+        return str(self.bindings.substitute(type))
+
+    # -- names
+
+    def lookup(self, name: str) -> tuple[str, Type] | None:
+        """(what it stands for, its type) of a name that may have dots."""
+        if not name.startswith("."):
+            for scope in reversed(self.scopes):
+                if name in scope:
+                    return LOCAL, scope[name]
+        name = name.removeprefix(".")
+        if name in self.env.variables:
+            return name, self.env.variables[name]
+        if name in TYPES:
+            return name, type_of(TYPES[name])
+        return None
+
+    def ident(self, node: Ident) -> Type:
+        found = self.lookup(node.name)
+        if found is None:
+            return self.undeclared(node.at, node.name)
+        self.names[node.id], type = found
+        return type
+
+    def undeclared(self, at: int, name: str) -> Type:
+        return self.problem(at, f"undeclared reference to '{name}' (in container '')")
+
+    # -- selection
+
+    def select(self, node: Select) -> Type:
+        if not node.optional:
+            name = qualified_name(node)
+            found = self.lookup(name) if name is not None else None
+            if found is not None:
+                self.names[node.id], type = found
+                return type
+        return self.field(node.operand, node.field, node.at, optional=node.optional)
+
+    def has(self, node: Has) -> Type:
+        self.field(node.operand, node.field, node.at, optional=False)
+        return BOOL
+
+    def field(self, operand: Node, field: str, at: int, *, optional: bool) -> Type:
+        type = self.bindings.substitute(self.check(operand))
+        wrapped = type.kind == "optional"
+        if wrapped:
+            type = type.arguments[0]
+        result = DYN
+        match type.kind:
+            case "map":
+                result = type.arguments[1]
+            case "object":
+                fields = self.env.objects.get(type.name, {})
+                if field in fields:
+                    result = fields[field]
+                else:
+                    result = self.problem(at, f"undefined field '{field}'")
+            case "parameter":
+                self.bindings.assignable(DYN, type)
+            case "dyn" | "error":
+                pass
+            case _:
+                result = self.problem(at, f"type '{type}' does not support field selection")
+        result = self.bindings.substitute(result)
+        return optional_of(result) if wrapped or optional else result
+
+    def index(self, node: Index) -> Type:
+        operand, key = self.check(node.operand), self.check(node.key)
+        function = "_[?_]" if node.optional else "_[_]"
+        return self.resolve(node, function, (operand, key), (node.operand, node.key))
+
+    # -- calls
+
+    def call(self, node: Call) -> Type:
+        arguments = tuple(map(self.check, node.arguments))
+        if node.target is None:
+            function = node.function.removeprefix(".")
+            if function not in self.env.functions:
+                return self.undeclared(node.at, function)
+            return self.resolve(node, function, arguments, node.arguments)
+        prefix = qualified_name(node.target)
+        if prefix is not None and f"{prefix.removeprefix('.')}.{node.function}" in self.env.functions:
+            self.static.add(node.id)
+            function = f"{prefix.removeprefix('.')}.{node.function}"
+            return self.resolve(node, function, arguments, node.arguments)
+        target = self.check(node.target)
+        if node.function not in self.env.functions:
+            return self.undeclared(node.at, node.function)
+        return self.resolve(node, node.function, (target, *arguments), (node.target, *node.arguments), member=True)
+
+    def resolve(
+        self,
+        node: Node,
+        function: str,
+        arguments: tuple[Type, ...],
+        _nodes: tuple[Node, ...] = (),
+        *,
+        member: bool = False,
+        record: bool = True,
+    ) -> Type:
+        """The result of a call by the overload table; records which rows it may mean."""
+        result: Type | None = None
+        chosen: list[Overload] = []
+        for overload in self.env.functions[function]:
+            if overload.member != member:
+                continue
+            wanted, gives = overload.arguments, overload.result
+            parameters = overload.parameters
+            if parameters:
+                instance = Bindings()
+                instance.found = {parameter: self.bindings.fresh() for parameter in parameters}
+                wanted = tuple(map(instance.substitute, wanted))
+                gives = instance.substitute(gives)
+            if not self.bindings.all_assignable(arguments, wanted):
+                continue
+            chosen.append(overload)
+            gives = self.bindings.substitute(gives)
+            if result is None:
+                result = gives
+            elif result.kind != "dyn" and result != gives:
+                result = DYN
+        if result is None:
+            shown = [str(self.bindings.substitute(argument, open_is_dyn=True)) for argument in arguments]
+            applied = f"{shown[0]}.({', '.join(shown[1:])})" if member else f"({', '.join(shown)})"
+            return self.problem(node.at, f"found no matching overload for '{function}' applied to '{applied}'")
+        if record:
+            self.overloads[node.id] = tuple(chosen)
+            if len(chosen) == 1 and chosen[0].call is None:
+                return self.problem(node.at, unsupported(f"function '{function}'"))
+        return result
+
+    def logic(self, node: Logic) -> Type:
+        failed = False
+        for term, type in [(term, self.check(term)) for term in node.terms]:
+            failed |= not self.boolean(term, type)
+        return ERROR if failed else BOOL
+
+    def boolean(self, node: Node, type: Type) -> bool:
+        if self.bindings.assignable(type, BOOL):
+            return True
+        self.mismatch(node, BOOL, type)
+        return False
+
+    def conditional(self, node: Conditional) -> Type:
+        types = (self.check(node.condition), self.check(node.then), self.check(node.otherwise))
+        return self.resolve(node, "_?_:_", types, record=False)
+
+    # -- literals
+
+    def literal(self, node: Literal) -> Type:
+        return PRIMITIVES[node.kind]
+
+    def list(self, node: ListLiteral) -> Type:
+        joined: Type | None = None
+        for position, element in enumerate(node.elements):
+            type = self.check(element)
+            if position in node.optional:
+                type = self.unwrap(element, type)
+            joined = self.join(joined, type)
+        return list_of(self.bindings.fresh() if joined is None else joined)
+
+    def map(self, node: MapLiteral) -> Type:
+        keys: Type | None = None
+        values: Type | None = None
+        for entry in node.entries:
+            keys = self.join(keys, self.check(entry.key))
+            type = self.check(entry.value)
+            if entry.optional:
+                type = self.unwrap(entry.value, type)
+            values = self.join(values, type)
+        if keys is None or values is None:
+            return map_of(self.bindings.fresh(), self.bindings.fresh())
+        return map_of(keys, values)
+
+    def unwrap(self, node: Node, type: Type) -> Type:
+        type = self.bindings.substitute(type)
+        if type.kind == "optional":
+            return type.arguments[0]
+        if type.kind == "dyn":
+            # The server's homogeneity check panics on such a literal, so no such policy can be created.
+            return self.problem(node.at, "an optional element of type 'dyn' cannot be checked by the API server")
+        self.mismatch(node, optional_of(type), type)
+        return type
+
+    def join(self, before: Type | None, type: Type) -> Type:
+        if before is None:
+            return type
+        return more_general(before, type) if self.bindings.assignable(before, type) else DYN
+
+    def message(self, node: Message) -> Type:
+        for value in node.values:
+            self.check(value)
+        if node.name.removeprefix(".").startswith("google.protobuf."):
+            return self.problem(node.at, unsupported(f"the message literal {node.name}{{…}}"))
+        return self.undeclared(node.at, node.name.removeprefix("."))
+
+    # -- macros
+
+    def fold(self, node: Fold) -> Type:
+        range_type = self.check(node.range)
+        accumulator = self.start(node)
+        first, second = self.variables(node, self.bindings.substitute(range_type))
+        self.scopes.append({node.variable: first} | ({node.second: second} if node.second else {}))
+        predicate = self.check(node.predicate) if node.predicate is not None else None
+        body = self.check(node.body) if node.body is not None else None
+        match node.macro:
+            case "all" | "exists":
+                if node.predicate is not None and predicate is not None:
+                    self.boolean(node.predicate, predicate)
+                step = BOOL
+            case "existsOne":
+                step = INT
+            case "map" | "transformList":
+                step = self.resolve(node, "_+_", (accumulator, list_of(body or first)), record=False)
+            case "filter":
+                step = self.resolve(node, "_+_", (accumulator, list_of(first)), record=False)
+            case "transformMap":
+                step = self.resolve(node, "cel.@mapInsert", (accumulator, first, body or second), record=False)
+            case _:
+                step = self.resolve(node, "cel.@mapInsert", (accumulator, body or DYN), record=False)
+        if predicate is not None and node.macro not in ("all", "exists"):
+            step = self.resolve(node, "_?_:_", (predicate, step, accumulator), record=False)
+        if not self.bindings.assignable(step, accumulator):
+            self.mismatch(node, accumulator, step)
+        self.scopes.pop()
+        result = BOOL if node.macro == "existsOne" else accumulator
+        return self.bindings.substitute(result)
+
+    def start(self, node: Fold) -> Type:
+        match node.macro:
+            case "all" | "exists":
+                return BOOL
+            case "existsOne":
+                return INT
+            case "transformMap" | "transformMapEntry":
+                return map_of(self.bindings.fresh(), self.bindings.fresh())
+        return list_of(self.bindings.fresh())
+
+    def variables(self, node: Fold, type: Type) -> tuple[Type, Type]:
+        """The types of the iteration variables."""
+        match type.kind:
+            case "list":
+                return (INT, type.arguments[0]) if node.second else (type.arguments[0], DYN)
+            case "map":
+                return type.arguments
+            case "dyn" | "error" | "parameter":
+                self.bindings.assignable(DYN, type)
+                return DYN, DYN
+        self.problem(
+            node.range.at,
+            f"expression of type '{type}' cannot be range of a comprehension (must be list, map, or dynamic)",
+        )
+        return ERROR, ERROR
+
+    def bind(self, node: Bind) -> Type:
+        target = self.check(node.target)
+        self.resolve(node, "hasValue", (target,), member=True, record=False)
+        self.bindings.fresh()  # the empty range of the server's expansion
+        inner = self.resolve(node, "value", (target,), member=True, record=False)
+        self.scopes.append({node.variable: inner})
+        body = self.check(node.body)
+        self.scopes.pop()
+        then = body if node.flat else self.resolve(node, "optional.of", (body,), record=False)
+        none = self.resolve(node, "optional.none", (), record=False)
+        return self.resolve(node, "_?_:_", (BOOL, then, none), record=False)
+
+    def sort_by(self, node: SortBy) -> Type:
+        self.check(node.keys)
+        target, keys = self.types[node.target.id], self.types[node.keys.id]
+        return self.resolve(node, "@sortByAssociatedKeys", (target, keys), member=True)
+
+
+_CHECKS = {
+    Literal: _Checker.literal,
+    Ident: _Checker.ident,
+    Select: _Checker.select,
+    Has: _Checker.has,
+    Index: _Checker.index,
+    Call: _Checker.call,
+    Logic: _Checker.logic,
+    Conditional: _Checker.conditional,
+    ListLiteral: _Checker.list,
+    MapLiteral: _Checker.map,
+    Message: _Checker.message,
+    Fold: _Checker.fold,
+    Bind: _Checker.bind,
+    SortBy: _Checker.sort_by,
+}
+
+__all__ = ["LOCAL", "STRING", "Checked", "check"]

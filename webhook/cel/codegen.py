@@ -1,0 +1,521 @@
+"""From a *checked* tree to Python source. Names and overloads are resolved already (`check.py`), so nothing here
+looks a name up or infers a type.
+
+A node becomes one Python *expression* wherever it can. `&&` and `||` absorb errors, which Python's `and` and `or` do
+not; so what holds one is written twice: fast, as a plain expression in a `try`, and exact, as statements in a function
+of their own that runs only if the fast form raised. CEL is pure, so evaluating again is legal.
+
+`has(object.spec) && object.spec.replicas > 5` becomes (`k1` to `k3` are `'spec'`, `'replicas'` and `5`):
+
+    def e1(S):
+        o1 = S.object
+        try:
+            t1 = ((k1 in t2 if (t2 := o1).__class__ is dict else has(t2, k1)) and greater(o1[k1][k2], k3))
+        except FAULTS:
+            t1 = h1(S)
+        return t1
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, Final
+
+from webhook.cel import equality, runtime
+from webhook.cel.activation import UNSET
+from webhook.cel.check import LOCAL, Checked
+from webhook.cel.dispatch import dispatcher
+from webhook.cel.emit import Module, Writer
+from webhook.cel.env import TYPES, VARIABLES
+from webhook.cel.error import CelError
+from webhook.cel.facts import NOT_CONSTANT, Facts, operands, sure_row
+from webhook.cel.overload import Overload
+from webhook.cel.patterns import compile_pattern
+from webhook.cel.program import FAULTS, fault, force, settle
+from webhook.cel.tree import (
+    Bind,
+    Call,
+    Conditional,
+    Fold,
+    Has,
+    Ident,
+    Index,
+    ListLiteral,
+    Literal,
+    Logic,
+    MapLiteral,
+    Node,
+    Select,
+    SortBy,
+)
+from webhook.cel.values import ABSENT, NONE, Optional, TypeValue, make_map
+
+_BLOCKS: Final = 6
+"""Nesting of blocks beyond which a node moves to a function of its own: CPython allows 20, and each takes up to two."""
+
+_ROOTS: Final = {"object": "object", "oldObject": "old_object", "params": "params", "request": "request"}
+_METHODS: Final = {
+    "namespaceObject": "namespace",
+    "authorizer": "authorizer",
+    "authorizer.requestResource": "authorizer",
+}
+_PRIMITIVE: Final = ("null", "bool", "int", "uint", "double", "string", "bytes")
+_LAZY: Final = ("or", "orValue")
+
+
+class Context:
+    """What all functions of a module share."""
+
+    def __init__(self, module: Module, functions: Mapping[str, tuple[Overload, ...]]) -> None:
+        self.module = module
+        self.functions = functions
+        self.variables: dict[str, tuple[int, str]] = {}
+        """Position in the memo and function, of each variable defined so far."""
+        self.dispatchers: dict[tuple[str, bool], Callable[..., Any]] = {}
+        for call in (fault, settle, force):
+            module.helper(call)
+        module.namespace |= {
+            "FAULTS": FAULTS,
+            "CelError": CelError,
+            "UNSET": UNSET,
+            "ABSENT": ABSENT,
+            "NONE": NONE,
+            "Optional": Optional,
+        }
+
+    def dispatcher(self, function: str, *, member: bool) -> Callable[..., Any]:
+        key = (function, member)
+        if key not in self.dispatchers:
+            rows = [row for row in self.functions[function] if row.member == member]
+            self.dispatchers[key] = dispatcher(rows)
+        return self.dispatchers[key]
+
+
+def generate(context: Context, checked: Checked, facts: dict[int, Facts], prefix: str) -> str:
+    """Writes the function of one expression into the module; returns its name."""
+    body = Body(context, checked, facts, {}, exact=False)
+    name = context.module.name(prefix)
+    body.finish(name, body.value(checked.tree))
+    return name
+
+
+class Body:
+    """One function of the generated module."""
+
+    def __init__(
+        self, context: Context, checked: Checked, facts: dict[int, Facts], scope: dict[str, str], *, exact: bool
+    ) -> None:
+        self.context = context
+        self.module = context.module
+        self.checked = checked
+        self.facts = facts
+        self.scope = scope
+        """CEL's local variables by name: what they are called in Python."""
+        self.exact = exact
+        """Whether absorbing operators are written as statements."""
+        self.out = Writer()
+        self.blocks = 0
+        self.used: dict[str, None] = {}
+        """Local variables of the enclosing function that this one needs."""
+        self.own: set[str] = set()
+        self.roots: dict[str, str] = {}
+
+    def finish(self, name: str, result: str) -> None:
+        parameters = ", ".join(["S", *self.used])
+        head = [f"def {name}({parameters}):"]
+        head += [f"    {python} = S.{attribute}" for attribute, python in self.roots.items()]
+        self.module.function([*head, *self.out.lines, f"    return {result}"])
+
+    # -- three ways to write a node
+
+    def value(self, node: Node) -> str:
+        """A Python expression for the node, to be used once; writes the statements it needs before."""
+        facts = self.facts[node.id]
+        if facts.pure and not facts.absorbs:
+            return self.pure(node)
+        if self.blocks > _BLOCKS:
+            return self.outlined(node, exact=self.exact)
+        if facts.pure and not self.exact:
+            return self.guarded(node)
+        special = _STATEMENTS.get(node.__class__)
+        if special is not None:
+            return str(special(self, node))
+        if isinstance(node, Call) and node.function in _LAZY and node.target is not None:
+            return self.lazy(node)
+        result = self.out.temporary()
+        inner = self.spilled(operands(node, self.checked))
+        self.out.line(f"{result} = {self.combine(node, inner)}")
+        return result
+
+    def pure(self, node: Node) -> str:
+        """The node as one Python expression."""
+        facts = self.facts[node.id]
+        if facts.constant is not NOT_CONSTANT:
+            return self.constant(facts.constant)
+        if isinstance(node, Bind):
+            return self.bind_expression(node)
+        return self.combine(node, [self.pure(operand) for operand in operands(node, self.checked)])
+
+    def guarded(self, node: Node) -> str:
+        """The fast form, and the exact one for when that raises."""
+        result = self.out.temporary()
+        exact = self.outlined(node, exact=True)
+        with self.out.block("try:"):
+            self.out.line(f"{result} = {self.pure(node)}")
+        with self.out.block("except FAULTS:"):
+            self.out.line(f"{result} = {exact}")
+        return result
+
+    def outlined(self, node: Node, *, exact: bool) -> str:
+        """A call of a new function that evaluates the node."""
+        body = Body(self.context, self.checked, self.facts, dict(self.scope), exact=exact)
+        name = self.module.name("h")
+        body.finish(name, body.value(node))
+        for used in body.used:
+            self.use(used)
+        return f"{name}({', '.join(['S', *body.used])})"
+
+    def spilled(self, nodes: tuple[Node, ...]) -> list[str]:
+        """Expressions for operands, evaluated in order though some need statements before them."""
+        found: list[str] = []
+        pending: list[int] = []
+        for node in nodes:
+            before = len(self.out.lines)
+            text = self.value(node)
+            if len(self.out.lines) > before:
+                # Statements came in between: what was to be evaluated before them must be.
+                for position in pending:
+                    held = self.out.temporary()
+                    self.out.insert(before, f"{held} = {found[position]}")
+                    before += 1
+                    found[position] = held
+                pending = []
+            if not text.isidentifier():
+                pending.append(len(found))
+            found.append(text)
+        return found
+
+    def condition(self, node: Node) -> str:
+        """The node as a Python bool."""
+        return self.as_bool(node, self.value(node))
+
+    def as_bool(self, node: Node, text: str) -> str:
+        if self.checked.type(node).kind == "bool":
+            return text
+        held = self.out.temporary()
+        return f"({held} if ({held} := {text}) is True or {held} is False else {self.module.helper(runtime.truth)}({held}))"
+
+    # -- parts
+
+    def constant(self, value: Any) -> str:
+        if value is None or value is True or value is False:
+            return str(value)
+        return self.module.constant(value)
+
+    def use(self, python: str) -> str:
+        if python not in self.own:
+            self.used[python] = None
+        return python
+
+    def local(self, name: str) -> str:
+        """A new Python variable for a CEL variable. The caller restores the scope."""
+        python = self.module.name("c")
+        self.own.add(python)
+        self.scope[name] = python
+        return python
+
+    def held(self, text: str) -> tuple[str, str]:
+        """(the first use of an expression, which keeps its value; each later use)."""
+        if text.isidentifier():
+            return text, text
+        name = self.out.temporary()
+        return f"({name} := {text})", name
+
+    def root(self, name: str) -> str:
+        if name in _ROOTS:
+            attribute = _ROOTS[name]
+            return self.roots.setdefault(attribute, f"o{len(self.roots) + 1}")
+        if name in _METHODS:
+            return f"S.{_METHODS[name]}()"
+        if name in TYPES:
+            return self.constant(TypeValue(TYPES[name].runtime().partition("(")[0]))
+        return f"S.lookup({self.constant(name)})"
+
+    def variable(self, name: str) -> str:
+        position, function = self.context.variables[name]
+        held = self.out.temporary()
+        memo = self.roots.setdefault("memo", f"o{len(self.roots) + 1}")
+        computed = f"force(S, {position}, {function}, {self.constant(name)})"
+        return f"({held} if ({held} := {memo}[{position}]) is not UNSET else {computed})"
+
+    # -- nodes as expressions, from their operands' expressions
+
+    def combine(self, node: Node, inner: list[str]) -> str:
+        name = self.checked.names.get(node.id)
+        if name is not None:
+            if name == LOCAL:
+                return self.use(self.scope[name_of(node)])
+            return self.root(name)
+        facts = self.facts[node.id]
+        if facts.constant is not NOT_CONSTANT:
+            return self.constant(facts.constant)
+        return _COMBINE[node.__class__](self, node, inner)
+
+    def select(self, node: Select, inner: list[str]) -> str:
+        type = self.checked.type(node.operand)
+        if type == VARIABLES:
+            found = self.variable(node.field)
+            return f"Optional({found})" if node.optional else found
+        field = self.constant(node.field)
+        if node.optional or type.kind == "optional":
+            return f"{self.module.helper(runtime.optional_select)}({inner[0]}, {field})"
+        return f"{inner[0]}[{field}]"
+
+    def has(self, node: Has, inner: list[str]) -> str:
+        type = self.checked.type(node.operand)
+        if type == VARIABLES:
+            return f"({self.variable(node.field)}, True)[1]"
+        field = self.constant(node.field)
+        first, again = self.held(inner[0])
+        # The condition is evaluated first, so it holds the value.
+        return f"({field} in {again} if {first}.__class__ is dict else {self.module.helper(runtime.has)}({again}, {field}))"
+
+    def index(self, node: Index, inner: list[str]) -> str:
+        if node.optional:
+            return f"{self.module.helper(runtime.optional_index)}({inner[0]}, {inner[1]})"
+        operand, key = self.checked.type(node.operand), self.checked.type(node.key)
+        if key.kind == "string" and operand.kind != "optional" and self.facts[node.key.id].constant is not NOT_CONSTANT:
+            return f"{inner[0]}[{inner[1]}]"
+        constant = self.facts[node.key.id].constant
+        general = self.module.helper(runtime.index)
+        if constant.__class__ is int and constant >= 0 and operand.kind in ("dyn", "list"):
+            first, again = self.held(inner[0])
+            return f"({again}[{inner[1]}] if {first}.__class__ is list else {general}({again}, {inner[1]}))"
+        return f"{general}({inner[0]}, {inner[1]})"
+
+    def call(self, node: Call, inner: list[str]) -> str:
+        special = _SPECIAL.get(node.function)
+        if special is not None:
+            return special(self, node, inner)
+        row = sure_row(node, self.checked)
+        arguments = operands(node, self.checked)
+        rows = self.checked.overloads[node.id]
+        pattern = rows[0].pattern
+        if pattern and self.facts[arguments[pattern].id].constant is not NOT_CONSTANT:
+            inner = list(inner)
+            inner[pattern] = self.module.constant(compile_pattern(self.facts[arguments[pattern].id].constant))
+        if row is not None and row.call is not None:
+            if row.template:
+                return row.template.format(*inner)
+            return f"{self.module.helper(row.call)}({', '.join(inner)})"
+        function = rows[0].function
+        chosen = self.context.dispatcher(function, member=rows[0].member)
+        return f"{self.module.helper(chosen)}({', '.join(inner)})"
+
+    def equality(self, node: Call, inner: list[str]) -> str:
+        """`==` and `!=` by static types; `equals` for what they do not tell."""
+        positive = node.function == "_==_"
+        kinds = [self.checked.type(argument).kind for argument in node.arguments]
+        one, other = inner
+        if "null" in kinds:
+            return f"({one} {'is' if positive else 'is not'} {other})"
+        symbol = "==" if positive else "!="
+        if "string" in kinds or (kinds[0] == kinds[1] and kinds[0] in _PRIMITIVE):
+            return f"({one} {symbol} {other})"
+        if "bool" in kinds:
+            return f"({one} {'is' if positive else 'is not'} {other})"
+        for left, argument in enumerate(node.arguments):
+            constant = self.facts[argument.id].constant
+            if constant.__class__ in (int, float) and constant not in (0, 1) and "dyn" in kinds:
+                return f"({inner[1 - left]} {symbol} {inner[left]})"
+        return f"{self.module.helper(equality.equals if positive else equality.differs)}({one}, {other})"
+
+    def membership(self, node: Call, inner: list[str]) -> str:
+        constant = self.facts[node.arguments[1].id].constant
+        value_type = self.checked.type(node.arguments[0])
+        if constant.__class__ is list and all(value.__class__ is str for value in constant):
+            if value_type.kind == "string" and len(constant) > 4:
+                return f"({inner[0]} in {self.module.constant(frozenset(constant))})"
+            return f"({inner[0]} in {inner[1]})"
+        member = self.module.helper(equality.member)
+        if value_type.kind != "string":
+            return f"{member}({inner[0]}, {inner[1]})"
+        if self.checked.type(node.arguments[1]).kind in ("list", "map"):
+            return f"({inner[0]} in {inner[1]})"
+        (first, value), (second, container) = self.held(inner[0]), self.held(inner[1])
+        # The value is evaluated first, and is never false for the chained test: hence the tuple.
+        pair = f"({first}, {second})[1]" if first != value else second
+        return (
+            f"({value} in {container} if {pair}.__class__ is list or {container}.__class__ is dict "
+            f"else {member}({value}, {container}))"
+        )
+
+    def logic_expression(self, node: Logic, inner: list[str]) -> str:
+        terms = [self.as_bool(term, text) for term, text in zip(node.terms, inner, strict=True)]
+        return f"({(' and ' if node.is_and else ' or ').join(terms)})"
+
+    def conditional_expression(self, node: Conditional, inner: list[str]) -> str:
+        return f"({inner[1]} if {self.as_bool(node.condition, inner[0])} else {inner[2]})"
+
+    def list_expression(self, node: ListLiteral, inner: list[str]) -> str:
+        helper = self.module.helper(runtime.optional_element) if node.optional else ""
+        parts = [f"*{helper}({text})" if at in node.optional else text for at, text in enumerate(inner)]
+        return f"[{', '.join(parts)}]"
+
+    def map_expression(self, node: MapLiteral, inner: list[str]) -> str:
+        parts = []
+        for at, entry in enumerate(node.entries):
+            key, value = inner[2 * at], inner[2 * at + 1]
+            if entry.optional:
+                parts.append(f"*{self.module.helper(runtime.optional_entry)}({key}, {value})")
+            else:
+                parts.append(f"({key}, {value})")
+        return f"{self.module.helper(make_map)}([{', '.join(parts)}])"
+
+    def bind_expression(self, node: Bind) -> str:
+        before = dict(self.scope)
+        content = self.content(node, self.pure(node.target))
+        python = self.local(node.variable)
+        body = self.pure(node.body)
+        self.scope = before
+        made = body if node.flat else f"Optional({body})"
+        return f"({made} if ({python} := {content}) is not ABSENT else NONE)"
+
+    def content(self, node: Bind, target: str) -> str:
+        if self.checked.type(node.target).kind == "optional":
+            return f"{target}.value"
+        return f"{self.module.helper(runtime.content)}({target})"
+
+    # -- nodes as statements
+
+    def logic(self, node: Logic) -> str:
+        """`while True` is left by `break` as soon as a term decides; an error waits until none has."""
+        result, error = self.out.temporary(), self.out.temporary("x")
+        decided = "False" if node.is_and else "True"
+        absorbing = self.facts[node.id].fails
+        if absorbing:
+            self.out.line(f"{error} = None")
+        with self.block("while True:"):
+            for term in node.terms:
+                fails = self.facts[term.id].fails or self.checked.type(term).kind != "bool"
+                if fails:
+                    with self.block("try:"):
+                        self.decide(term, result, decided)
+                    with self.out.block("except FAULTS as error:"):
+                        self.out.line(f"{error} = {error} or fault(error)")
+                else:
+                    self.decide(term, result, decided)
+            if absorbing:
+                self.out.line(f"if {error} is not None: raise CelError({error})")
+            self.out.line(f"{result} = {'True' if node.is_and else 'False'}")
+            self.out.line("break")
+        return result
+
+    def decide(self, term: Node, result: str, decided: str) -> None:
+        condition = self.condition(term)
+        with self.out.block(f"if {'not ' if decided == 'False' else ''}{condition}:"):
+            self.out.line(f"{result} = {decided}")
+            self.out.line("break")
+
+    def block(self, header: str) -> Any:
+        return _Counted(self, header)
+
+    def conditional(self, node: Conditional) -> str:
+        result = self.out.temporary()
+        condition = self.condition(node.condition)
+        for header, branch in ((f"if {condition}:", node.then), ("else:", node.otherwise)):
+            with self.block(header):
+                self.out.line(f"{result} = {self.value(branch)}")
+        return result
+
+    def lazy(self, node: Call) -> str:
+        """`x.or(y)` and `x.orValue(y)`: y only if x is none."""
+        assert node.target is not None  # noqa: S101 - receiver style only
+        result = self.out.temporary()
+        self.out.line(f"{result} = {self.value(node.target)}")
+        content = self.out.temporary()
+        self.out.line(f"{content} = {self.module.helper(runtime.content_of)}({result})")
+        with self.block(f"if {content} is ABSENT:"):
+            self.out.line(f"{result} = {self.value(node.arguments[0])}")
+        if node.function == "orValue":
+            with self.out.block("else:"):
+                self.out.line(f"{result} = {content}")
+        return result
+
+    def lazy_expression(self, node: Call, inner: list[str]) -> str:
+        held, content = self.out.temporary(), self.out.temporary()
+        found = content if node.function == "orValue" else held
+        return (
+            f"({found} if ({content} := {self.module.helper(runtime.content_of)}(({held} := {inner[0]}))) "
+            f"is not ABSENT else {inner[1]})"
+        )
+
+    def bind(self, node: Bind) -> str:
+        result = self.out.temporary()
+        before = dict(self.scope)
+        content = self.content(node, self.value(node.target))
+        python = self.local(node.variable)
+        self.out.line(f"{python} = {content}")
+        with self.out.block(f"if {python} is ABSENT:"):
+            self.out.line(f"{result} = NONE")
+        with self.block("else:"):
+            body = self.value(node.body)
+            self.out.line(f"{result} = {body if node.flat else f'Optional({body})'}")
+        self.scope = before
+        return result
+
+    def sort_by(self, node: SortBy) -> str:
+        values = self.out.temporary()
+        self.out.line(f"{values} = {self.value(node.target)}")
+        keys = loops.fold_over(self, node.keys, values)
+        return f"{self.module.helper(self.context.dispatcher('@sortByAssociatedKeys', member=True))}({values}, {keys})"
+
+
+class _Counted:
+    """A block of the writer that counts towards CPython's limit."""
+
+    def __init__(self, body: Body, header: str) -> None:
+        self.body = body
+        self.inner = body.out.block(header)
+
+    def __enter__(self) -> None:
+        self.body.blocks += 1
+        self.inner.__enter__()
+
+    def __exit__(self, *error: Any) -> None:
+        self.body.blocks -= 1
+        self.inner.__exit__(None, None, None)
+
+
+def name_of(node: Node) -> str:
+    """The name of a local variable's node."""
+    assert isinstance(node, Ident)  # noqa: S101 - only plain names are local
+    return node.name
+
+
+from webhook.cel import loops  # noqa: E402 - the other half of this module
+
+_COMBINE: Final[dict[type, Any]] = {
+    Select: Body.select,
+    Has: Body.has,
+    Index: Body.index,
+    Call: Body.call,
+    Logic: Body.logic_expression,
+    Conditional: Body.conditional_expression,
+    ListLiteral: Body.list_expression,
+    MapLiteral: Body.map_expression,
+    Literal: lambda body, node, _: body.constant(node.value),
+}
+_STATEMENTS: Final[dict[type, Any]] = {
+    Logic: Body.logic,
+    Conditional: Body.conditional,
+    Bind: Body.bind,
+    Fold: loops.fold,
+    SortBy: Body.sort_by,
+}
+_SPECIAL: Final[dict[str, Any]] = {
+    "_==_": Body.equality,
+    "_!=_": Body.equality,
+    "@in": Body.membership,
+    **dict.fromkeys(_LAZY, Body.lazy_expression),
+}

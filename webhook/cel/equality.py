@@ -1,0 +1,139 @@
+"""`==`, `in` and `<` on values of any type, as cel-go has them (`common/types/*.go`)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from webhook.cel.error import CelError, no_overload, no_overload_of
+from webhook.cel.values import (
+    ABSENT,
+    Duration,
+    Map,
+    Optional,
+    Timestamp,
+    TypeValue,
+    Uint,
+    key_from,
+    key_of,
+)
+
+_NUMBERS = (int, float, Uint)
+_PLAIN = (str, type(None), bool, bytes, Timestamp, Duration, TypeValue)
+
+
+class Library:
+    """Base of the libraries' own classes: comparing one with a value of another kind is an error, not false."""
+
+    __slots__ = ()
+
+    def same(self, other: Any) -> bool:
+        """Equality with an object of the same class."""
+        raise NotImplementedError
+
+
+def equals(one: Any, other: Any) -> bool:
+    """CEL's `==`. Raises `CelError` when a library's object meets another kind."""
+    kind = one.__class__
+    if kind is str or kind is bool or one is None:
+        return other.__class__ is kind and bool(one == other)
+    if kind in _NUMBERS:
+        return other.__class__ in _NUMBERS and bool(one == other)
+    if kind is list:
+        if other.__class__ is not list or len(one) != len(other):
+            return False
+        return all(map(_element_equals, one, other))
+    if kind is dict or kind is Map:
+        if not isinstance(other, dict) or len(one) != len(other):
+            return False
+        return all(key in other and _element_equals(value, other[key]) for key, value in one.items())
+    if kind is Optional:
+        if other.__class__ is not Optional:
+            return False
+        if one.value is ABSENT or other.value is ABSENT:
+            return one.value is other.value
+        return equals(one.value, other.value)
+    if isinstance(one, Library):
+        if other.__class__ is not kind:
+            no_overload()
+        return one.same(other)
+    return other.__class__ is kind and bool(one == other)
+
+
+def _element_equals(one: Any, other: Any) -> bool:
+    # Inside lists and maps only a strict false ends the comparison: an error counts as equal.
+    try:
+        return equals(one, other)
+    except CelError:
+        return True
+
+
+def differs(one: Any, other: Any) -> bool:
+    return not equals(one, other)
+
+
+def equal_or_error(one: Any, other: Any) -> bool:
+    """Membership's comparison: an error counts as unequal."""
+    try:
+        return equals(one, other)
+    except CelError:
+        return False
+
+
+def member(value: Any, container: Any) -> bool:
+    """CEL's `in`."""
+    kind = container.__class__
+    if kind is list or kind is tuple:
+        if value.__class__ is str:
+            return value in container
+        return any(equal_or_error(value, element) for element in container)
+    if kind is dict or kind is Map:
+        return has_key(container, value)
+    no_overload()
+
+
+def has_key(container: dict[Any, Any], key: Any) -> bool:
+    if key.__class__ is str:
+        return key in container
+    if key.__class__ is bool or key.__class__ in _NUMBERS:
+        return container.__class__ is Map and key_of(key) in container
+    return False
+
+
+def keys(container: dict[Any, Any]) -> list[Any]:
+    return list(container) if container.__class__ is dict else [key_from(key) for key in container]
+
+
+_ORDERED = (str, bytes, bool, Timestamp, Duration)
+_NAMES = {-2: "_<_", -1: "_<=_", 1: "_>=_", 2: "_>_"}
+
+
+def compare(one: Any, other: Any, operator: int) -> int:
+    """-1, 0 or 1. `operator` (-2 `<`, -1 `<=`, 1 `>=`, 2 `>`) only names it in errors."""
+    kind = one.__class__
+    if kind in _NUMBERS:
+        if other.__class__ not in _NUMBERS:
+            no_overload()
+        if one != one or other != other:  # noqa: PLR0124
+            raise CelError("NaN values cannot be ordered")
+    elif kind in _ORDERED:
+        if other.__class__ is not kind:
+            no_overload()
+    else:
+        no_overload_of(_NAMES[operator])
+    return -1 if one < other else int(one != other)
+
+
+def less(one: Any, other: Any) -> bool:
+    return compare(one, other, -2) < 0
+
+
+def less_equal(one: Any, other: Any) -> bool:
+    return compare(one, other, -1) <= 0
+
+
+def greater(one: Any, other: Any) -> bool:
+    return compare(one, other, 2) > 0
+
+
+def greater_equal(one: Any, other: Any) -> bool:
+    return compare(one, other, 1) >= 0

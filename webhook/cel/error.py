@@ -1,0 +1,73 @@
+"""Run-time errors: the exception that carries one inside generated code, and every text that more than one place says.
+
+Texts are the API server's own (cel-go `common/types`, `interpreter`). Outside generated code an error is a value,
+`unit.EvalError`.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NoReturn
+
+from webhook.cel.values import go_name, type_name
+
+
+class CelError(Exception):
+    """A CEL error. Made anew each time it is raised: a stored exception's traceback would grow for ever."""
+
+    def __init__(self, text: str) -> None:
+        self.text = text
+        super().__init__(text)
+
+
+NO_OVERLOAD = "no such overload"
+INTEGER_OVERFLOW = "integer overflow"
+UNSIGNED_OVERFLOW = "unsigned integer overflow"
+
+
+def no_overload() -> NoReturn:
+    raise CelError(NO_OVERLOAD)
+
+
+def no_overload_of(name: str) -> NoReturn:
+    """For operators and `size` whose first operand lacks the ability."""
+    raise CelError(f"{NO_OVERLOAD}: {name}")
+
+
+def misfit(name: str, arguments: tuple[Any, ...]) -> NoReturn:
+    """For functions that name the run-time types they were given."""
+    raise CelError(f"{NO_OVERLOAD}: {name}({', '.join(map(type_name, arguments))})")
+
+
+def no_such_key(key: Any) -> CelError:
+    return CelError(f"no such key: {key_text(key)}")
+
+
+def key_text(value: Any) -> str:
+    """A key or index as error texts print it."""
+    if value.__class__ is bool:
+        return "true" if value else "false"
+    if value is None:
+        return "null"
+    if value.__class__ is float and value.is_integer() and abs(value) < 1e15:
+        return str(int(value))
+    return str(value)
+
+
+def out_of_bounds(index: Any) -> CelError:
+    return CelError(f"index out of bounds: {index}")
+
+
+def list_index_type(key: Any) -> CelError:
+    return CelError(f"unsupported index type '{type_name(key)}' in list")
+
+
+def not_iterable(value: Any) -> CelError:
+    return CelError(f"got '{go_name(value)}', expected iterable type")
+
+
+def not_a_range(value: Any) -> CelError:
+    return CelError(f"unsupported comprehension range type: {go_name(value)}")
+
+
+def conversion(value: Any, to: str) -> CelError:
+    return CelError(f"type conversion error from '{type_name(value)}' to '{to}'")

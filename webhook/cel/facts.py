@@ -1,0 +1,162 @@
+"""What the generator must know of a node before it writes it: can it stand in one Python expression, can it fail,
+does an operator inside it absorb errors, is it constant. One pass, bottom up; a table by node id.
+
+Must not know Python source.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import msgspec
+
+from webhook.cel.check import Checked
+from webhook.cel.dispatch import surely
+from webhook.cel.overload import Overload
+from webhook.cel.tree import (
+    Bind,
+    Call,
+    Conditional,
+    Fold,
+    Has,
+    Ident,
+    Index,
+    ListLiteral,
+    Literal,
+    Logic,
+    MapLiteral,
+    Message,
+    Node,
+    Select,
+    SortBy,
+)
+from webhook.cel.values import make_map
+
+_DEPTH: Final = 24
+"""Nesting beyond which an expression is cut into statements: CPython refuses 200 parentheses."""
+
+
+class NotConstant:
+    __slots__ = ()
+
+
+NOT_CONSTANT: Final = NotConstant()
+
+
+class Facts(msgspec.Struct, frozen=True):
+    pure: bool
+    """Whether it can be written as one Python expression."""
+    fails: bool
+    """Whether evaluating it may raise."""
+    absorbs: bool
+    """Whether a `&&` or `||` at or inside it may have an error to absorb."""
+    depth: int
+    constant: Any = NOT_CONSTANT
+
+
+def children(node: Node) -> tuple[Node, ...]:
+    """The operands, in order of evaluation."""
+    match node:
+        case Select() | Has():
+            return (node.operand,)
+        case Index():
+            return (node.operand, node.key)
+        case Call():
+            return node.arguments if node.target is None else (node.target, *node.arguments)
+        case Logic():
+            return node.terms
+        case Conditional():
+            return (node.condition, node.then, node.otherwise)
+        case ListLiteral():
+            return node.elements
+        case MapLiteral():
+            return tuple(part for entry in node.entries for part in (entry.key, entry.value))
+        case Message():
+            return node.values
+        case Fold():
+            return tuple(part for part in (node.range, node.predicate, node.body) if part is not None)
+        case Bind():
+            return (node.target, node.body)
+        case SortBy():
+            return (node.keys,)
+    return ()
+
+
+def operands(node: Node, checked: Checked) -> tuple[Node, ...]:
+    """The operands that are evaluated: `children` without namespaces."""
+    if node.id in checked.names:
+        return ()
+    if isinstance(node, Call) and node.id in checked.static:
+        return node.arguments
+    return children(node)
+
+
+def sure_row(node: Node, checked: Checked) -> Overload | None:
+    """The one row that a call means, if its arguments' static types leave nothing to test."""
+    rows = checked.overloads.get(node.id, ())
+    if len(rows) != 1:
+        return None
+    found = [checked.type(operand) for operand in operands(node, checked)]
+    return rows[0] if all(map(surely, found, rows[0].arguments)) else None
+
+
+def analyse(checked: Checked, folded: dict[int, Any]) -> dict[int, Facts]:
+    """Facts by node id. `folded` holds the constants that the folding stage found."""
+    table: dict[int, Facts] = {}
+
+    def visit(node: Node) -> Facts:
+        inner = [visit(child) for child in operands(node, checked)]
+        facts = table[node.id] = _facts(node, inner, checked, folded)
+        return facts
+
+    visit(checked.tree)
+    return table
+
+
+def _facts(node: Node, inner: list[Facts], checked: Checked, folded: dict[int, Any]) -> Facts:
+    constant = folded.get(node.id, _constant(node, inner))
+    if constant is not NOT_CONSTANT:
+        return Facts(pure=True, fails=False, absorbs=False, depth=1, constant=constant)
+    depth = 1 + max((facts.depth for facts in inner), default=0)
+    fails = any(facts.fails for facts in inner) or _fails(node, checked)
+    absorbs = any(facts.absorbs for facts in inner) or (isinstance(node, Logic) and fails)
+    pure = all(facts.pure for facts in inner) and not isinstance(node, Fold | SortBy) and depth < _DEPTH
+    return Facts(pure=pure, fails=fails, absorbs=absorbs, depth=depth if pure else 1)
+
+
+def _constant(node: Node, inner: list[Facts]) -> Any:
+    match node:
+        case Literal():
+            return node.value
+        case ListLiteral(optional=optional) if not optional:
+            values = [facts.constant for facts in inner]
+            return NOT_CONSTANT if any(value is NOT_CONSTANT for value in values) else values
+        case MapLiteral() if not any(entry.optional for entry in node.entries):
+            values = [facts.constant for facts in inner]
+            if any(value is NOT_CONSTANT for value in values):
+                return NOT_CONSTANT
+            return make_map(zip(values[::2], values[1::2], strict=True))
+    return NOT_CONSTANT
+
+
+def _fails(node: Node, checked: Checked) -> bool:
+    """Whether the node itself may raise."""
+    match node:
+        case Literal() | MapLiteral() | Message():
+            return False
+        case ListLiteral():
+            return bool(node.optional)
+        case Ident():
+            return False
+        case Has():
+            return checked.type(node.operand).kind not in ("map", "object")
+        case Logic():
+            return any(checked.type(term).kind != "bool" for term in node.terms)
+        case Conditional():
+            return checked.type(node.condition).kind != "bool"
+        case Bind():
+            return checked.type(node.target).kind != "optional"
+        case Call():
+            row = sure_row(node, checked)
+            return row is None or not row.total
+    return True

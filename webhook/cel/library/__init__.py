@@ -1,0 +1,20 @@
+"""The functions of CEL and of Kubernetes' libraries, one module a family, each a tuple `OVERLOADS` of rows.
+
+A function here gets values that fit its row's signature and returns a value or raises `CelError`; what to do with
+arguments of other types is the table's business.
+"""
+
+from __future__ import annotations
+
+from webhook.cel.library import containers, conversions, operators, strings
+from webhook.cel.overload import table
+
+FUNCTIONS = table(
+    (
+        *operators.OVERLOADS,
+        *conversions.OVERLOADS,
+        *containers.OVERLOADS,
+        *strings.OVERLOADS,
+    )
+)
+"""Every overload by function name."""

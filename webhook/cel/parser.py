@@ -1,0 +1,351 @@
+"""Tokens to a tree, by operator precedence. Macros are recognised here, as on the server.
+
+Limits are the server's (`cel-go parser/parser.go`): each rule of its grammar may be active 250 times at once. Two
+Python frames a level of nesting keep that well inside Python's own limit.
+"""
+
+from __future__ import annotations
+
+from typing import Final, NoReturn
+
+from webhook.cel.diagnostics import Diagnostic, Failed
+from webhook.cel.lexer import Token, tokens
+from webhook.cel.macros import MacroError, expand_global, expand_member
+from webhook.cel.tree import (
+    Call,
+    Conditional,
+    Entry,
+    Ident,
+    Index,
+    ListLiteral,
+    Literal,
+    Logic,
+    MapLiteral,
+    Message,
+    Node,
+    Select,
+    qualified_name,
+)
+from webhook.cel.values import INT_MAX
+
+RECURSION_LIMIT: Final = 250
+
+RESERVED: Final = frozenset(
+    "as break const continue else false for function if import in let loop package namespace null return true var void "
+    "while".split()
+)
+_LEVELS: Final = {
+    "||": 1,
+    "&&": 2,
+    **dict.fromkeys(("==", "!=", "<", "<=", ">", ">=", "in"), 3),
+    "+": 4,
+    "-": 4,
+    "*": 5,
+    "/": 5,
+    "%": 5,
+}
+_FUNCTIONS: Final = {"in": "@in"} | {op: f"_{op}_" for op in _LEVELS if op not in ("in", "||", "&&")}
+_STARTS: Final = (
+    "'[', '{{', {close}'(', {paren}'.', '-', '!', {optional}'true', 'false', 'null', NUM_FLOAT, NUM_INT, NUM_UINT, "
+    "STRING, BYTES, IDENTIFIER"
+)
+_CONSTANTS: Final = {"true": True, "false": False, "null": None}
+
+
+def parse(text: str) -> Node:
+    """The tree of an expression. Raises `Failed` with every problem found."""
+    problems: list[Diagnostic] = []
+    found = tokens(text, problems)
+    parser = _Parser(found, problems)
+    try:
+        node = parser.whole()
+    except _Stop:
+        raise Failed(problems) from None
+    if problems:
+        raise Failed(problems)
+    return node
+
+
+class _Stop(Exception):
+    """The parser gave up; the reason is in the list of problems."""
+
+
+class _Parser:
+    def __init__(self, found: list[Token], problems: list[Diagnostic]) -> None:
+        self.tokens = found
+        self.problems = problems
+        self.index = 0
+        self.token = found[0]
+        self.ids = 0
+        # How many activations of the grammar's rules are open.
+        self.expressions = 0
+        self.relations = 0
+        self.sums = 0
+        self.members = 0
+
+    def whole(self) -> Node:
+        node = self.expression(0)
+        if self.token.kind != "end":
+            last = self.tokens[self.index + 1].kind == "end"
+            self.fail(f"{'extraneous' if last else 'mismatched'} input '{self.token.text}' expecting <EOF>")
+        return node
+
+    # -- tokens
+
+    def advance(self) -> Token:
+        token = self.token
+        self.index += 1
+        self.token = self.tokens[self.index]
+        return token
+
+    def accept(self, kind: str) -> Token | None:
+        return self.advance() if self.token.kind == kind else None
+
+    def fail(self, message: str, at: int | None = None) -> NoReturn:
+        self.problems.append(Diagnostic(self.token.at if at is None else at, f"Syntax error: {message}"))
+        raise _Stop
+
+    def expect(self, kind: str, expecting: str = "") -> Token:
+        if self.token.kind == kind:
+            return self.advance()
+        if not expecting:
+            self.fail(f"missing '{kind}' at '{self.token.text}'")
+        extra = self.index + 1 < len(self.tokens) and self.tokens[self.index + 1].kind == kind
+        self.fail(f"{'extraneous' if extra else 'mismatched'} input '{self.token.text}' expecting {expecting}")
+
+    def id(self) -> int:
+        self.ids += 1
+        return self.ids
+
+    def bound(self, active: int) -> None:
+        if active > RECURSION_LIMIT:
+            self.problems.append(Diagnostic(-1, f"expression recursion limit exceeded: {RECURSION_LIMIT}"))
+            raise _Stop
+
+    # -- grammar
+
+    def expression(self, level: int, context: str = "") -> Node:
+        """What binds at least as tightly as `level`; 0 is a whole expression. `context` is the opening bracket."""
+        whole = level == 0
+        if whole:
+            self.expressions += 1
+            self.bound(self.expressions)
+        relations, sums = self.relations, self.sums
+        left = self.operand(context)
+        while True:
+            operator = self.token
+            binds = _LEVELS.get(operator.kind, -1)
+            if binds < max(level, 1):
+                break
+            self.advance()
+            if binds <= 2:
+                left = self.chain(left, operator, binds)
+                continue
+            if binds == 3:
+                self.relations += 1
+                self.bound(self.relations)
+            else:
+                self.sums += 1
+                self.bound(self.sums)
+            right = self.expression(binds + 1)
+            left = Call(
+                id=self.id(), at=operator.at, function=_FUNCTIONS[operator.kind], target=None, arguments=(left, right)
+            )
+        self.relations, self.sums = relations, sums
+        if whole and self.token.kind == "?":
+            question = self.advance()
+            then = self.expression(1)
+            self.expect(":")
+            otherwise = self.expression(0)
+            left = Conditional(id=self.id(), at=question.at, condition=left, then=then, otherwise=otherwise)
+        if whole:
+            self.expressions -= 1
+        return left
+
+    def chain(self, left: Node, operator: Token, binds: int) -> Node:
+        terms = [left, self.expression(binds + 1)]
+        while self.accept(operator.kind):
+            terms.append(self.expression(binds + 1))
+        return Logic(id=self.id(), at=operator.at, is_and=operator.kind == "&&", terms=tuple(terms))
+
+    def operand(self, context: str) -> Node:
+        """Prefix operators, a primary, and what is attached to it."""
+        members = self.members
+        first = self.token
+        negations = 0
+        if first.kind in ("!", "-"):
+            while self.token.kind == first.kind:
+                self.advance()
+                negations += 1
+            if first.kind == "-" and self.token.kind in ("int", "double"):
+                # The last minus belongs to the literal.
+                negations -= 1
+                self.index -= 1
+                self.token = self.tokens[self.index]
+        node = self.member(self.primary(context))
+        self.members = members
+        if negations % 2:
+            name = "!_" if first.kind == "!" else "-_"
+            node = Call(id=self.id(), at=first.at, function=name, target=None, arguments=(node,))
+        return node
+
+    def primary(self, context: str) -> Node:
+        token = self.token
+        match token.kind:
+            case "name":
+                if token.text in _CONSTANTS:
+                    self.advance()
+                    value = _CONSTANTS[token.text]
+                    kind = "null" if value is None else "bool"
+                    return Literal(id=self.id(), at=token.at, value=value, kind=kind)
+                return self.name("")
+            case "string" | "bytes" | "double" | "uint":
+                self.advance()
+                return Literal(id=self.id(), at=token.at, value=token.value, kind=token.kind)
+            case "int" | "-":
+                return self.number()
+            case "(":
+                self.advance()
+                node = self.expression(0)
+                self.expect(")")
+                return node
+            case ".":
+                self.advance()
+                if self.token.kind != "name":
+                    self.fail(f"mismatched input '{self.token.text}' expecting IDENTIFIER")
+                return self.name(".")
+            case "[":
+                return self.list()
+            case "{":
+                return self.map()
+        starts = _STARTS.format(
+            close="']', " if context == "[" else "",
+            paren="')', " if context == "(" else "",
+            optional="'?', " if context in ("[", "[index") else "",
+        )
+        self.fail(f"mismatched input '{token.text}' expecting {{{starts}}}")
+
+    def number(self) -> Node:
+        sign = self.accept("-")
+        token = self.advance()
+        at = sign.at if sign else token.at
+        if token.kind == "int" and not sign and token.value > INT_MAX:
+            self.problems.append(Diagnostic(at, "invalid int literal"))
+        if token.kind not in ("int", "double"):
+            self.index -= 1
+            self.token = token
+            self.fail(
+                f"extraneous input '{token.text}' expecting {{{_STARTS.format(close='', paren='', optional='')}}}"
+            )
+        return Literal(id=self.id(), at=at, value=-token.value if sign else token.value, kind=token.kind)
+
+    def name(self, dot: str) -> Node:
+        """A name, or a call of a global function."""
+        token = self.advance()
+        if token.text in RESERVED:
+            self.problems.append(Diagnostic(token.at, f"reserved identifier: {token.text}"))
+        if self.token.kind != "(":
+            return Ident(id=self.id(), at=token.at, name=dot + token.text)
+        paren = self.token
+        arguments = self.arguments()
+        return self.macro(paren.at, None, dot + token.text, arguments)
+
+    def macro(self, at: int, target: Node | None, function: str, arguments: tuple[Node, ...]) -> Node:
+        try:
+            expanded = (
+                expand_global(function, arguments, at, self.id)
+                if target is None
+                else expand_member(target, function, arguments, at, self.id)
+            )
+        except MacroError as error:
+            self.problems.append(Diagnostic(error.at, error.message))
+            expanded = None
+        if expanded is not None:
+            return expanded
+        return Call(id=self.id(), at=at, function=function, target=target, arguments=arguments)
+
+    def member(self, node: Node) -> Node:
+        while True:
+            match self.token.kind:
+                case ".":
+                    node = self.dotted(node)
+                case "[":
+                    bracket = self.advance()
+                    optional = self.accept("?") is not None
+                    key = self.expression(0, "" if optional else "[index")
+                    self.expect("]")
+                    node = Index(id=self.id(), at=bracket.at, operand=node, key=key, optional=optional)
+                case "{" if (name := qualified_name(node)) is not None:
+                    node = self.message(name, node.at)
+                case _:
+                    return node
+            self.members += 1
+            self.bound(self.members + 1)
+
+    def dotted(self, node: Node) -> Node:
+        dot = self.advance()
+        optional = self.accept("?") is not None
+        token = self.token
+        if token.kind not in ("name", "quoted") or token.text in _CONSTANTS:
+            if token.kind == "name" or optional:
+                self.fail(f"mismatched input '{token.text}' expecting IDENTIFIER")
+            self.fail(f"no viable alternative at input '.{token.text}'")
+        self.advance()
+        field = token.text.strip("`")
+        if optional or token.kind == "quoted" or self.token.kind != "(":
+            return Select(id=self.id(), at=dot.at, operand=node, field=field, optional=optional)
+        paren = self.token
+        return self.macro(paren.at, node, field, self.arguments())
+
+    def arguments(self) -> tuple[Node, ...]:
+        self.expect("(")
+        found: list[Node] = []
+        if self.token.kind != ")":
+            found.append(self.expression(0, "("))
+            while self.accept(","):
+                found.append(self.expression(0))
+        self.expect(")")
+        return tuple(found)
+
+    def list(self) -> Node:
+        bracket = self.expect("[")
+        elements: list[Node] = []
+        optional: set[int] = set()
+        while self.token.kind != "]":
+            if self.token.kind == "end" and elements:
+                self.fail("mismatched input '<EOF>' expecting ']'")
+            if self.accept("?"):
+                optional.add(len(elements))
+            elements.append(self.expression(0, "" if elements else "["))
+            if self.token.kind != "]":
+                self.expect(",", "{']', ','}")
+        self.advance()
+        return ListLiteral(id=self.id(), at=bracket.at, elements=tuple(elements), optional=frozenset(optional))
+
+    def map(self) -> Node:
+        brace = self.expect("{")
+        entries: list[Entry] = []
+        while self.token.kind != "}":
+            optional = self.accept("?") is not None
+            key = self.expression(0)
+            colon = self.expect(":")
+            entries.append(Entry(colon.at, key, self.expression(0), optional))
+            if self.token.kind != "}":
+                self.expect(",", "{'}', ','}")
+        self.advance()
+        return MapLiteral(id=self.id(), at=brace.at, entries=tuple(entries))
+
+    def message(self, name: str, at: int) -> Node:
+        self.expect("{")
+        values: list[Node] = []
+        while self.token.kind != "}":
+            self.accept("?")
+            if self.token.kind not in ("name", "quoted"):
+                self.fail(f"mismatched input '{self.token.text}' expecting {{'}}', '?', IDENTIFIER}}")
+            self.advance()
+            self.expect(":")
+            values.append(self.expression(0))
+            if self.token.kind != "}":
+                self.expect(",", "{'}', ','}")
+        self.advance()
+        return Message(id=self.id(), at=at, name=name, values=tuple(values))

@@ -1,0 +1,91 @@
+"""Regular expressions: always RE2, whose time is linear in the text, and whose dialect is Go's."""
+
+from __future__ import annotations
+
+import re
+from functools import lru_cache
+from typing import Any
+
+import re2
+
+from webhook.cel.error import CelError
+
+_LONGEST_ECHO = 100
+
+
+class Pattern:
+    """A compiled pattern. `search` is the hot call: a one-pattern set on bytes is nine times faster than RE2's search."""
+
+    __slots__ = ("_regexp", "search", "text")
+
+    def __init__(self, text: str) -> None:
+        self.text = text
+        options = re2.Options()
+        options.log_errors = False
+        options.max_mem = 64 << 20
+        try:
+            self._regexp = re2.compile(text, options=options)
+        except re2.error as error:
+            raise CelError(_go_text(str(error))) from None
+        found = re2.Set.SearchSet(options)
+        found.Add(text)
+        found.Compile()
+        match = found.Match
+
+        def search(subject: str) -> bool:
+            return bool(match(subject.encode("utf-8", "replace")))
+
+        self.search = search
+
+    def find(self, subject: str) -> str:
+        match = self._regexp.search(subject)
+        return match.group() if match else ""
+
+    def find_all(self, subject: str, limit: int) -> list[str]:
+        """Non-overlapping matches by Go's rule: an empty match directly behind another match does not count."""
+        found: list[str] = []
+        at, behind = 0, -1
+        while at <= len(subject) and (limit < 0 or len(found) < limit):
+            match = self._regexp.search(subject, at)
+            if match is None:
+                break
+            start, end = match.span()
+            if end > start or start != behind:
+                found.append(match.group())
+            behind = end
+            at = end if end > start else end + 1
+        return found
+
+
+@lru_cache(maxsize=512)
+def compile_pattern(text: str) -> Pattern:
+    """Raises `CelError` with Go's text for a pattern that RE2 refuses."""
+    return Pattern(text)
+
+
+def pattern_of(value: Any) -> Pattern:
+    """A pattern argument: prepared at load when it was a constant."""
+    return value if value.__class__ is Pattern else compile_pattern(value)
+
+
+_TEXTS = (
+    (r"missing \): (.*)", "missing closing ): `{}`"),
+    (r"missing \]: (.*)", "missing closing ]: `{}`"),
+    (r"unexpected \): (.*)", "unexpected ): `{}`"),
+    (r"bad repetition operator: (.*)", "invalid nested repetition operator: `{}`"),
+    (r"no argument for repetition operator: (.*)", "missing argument to repetition operator: `{}`"),
+    (r"invalid repetition size: (.*)", "invalid repeat count: `{}`"),
+    (r"invalid character class range: (.*)", "invalid character class range: `{}`"),
+    (r"invalid escape sequence: (.*)", "invalid escape sequence: `{}`"),
+    (r"trailing \\.*", "trailing backslash at end of expression: ``"),
+    (r"invalid perl operator: (.*)", "invalid or unsupported Perl syntax: `{}`"),
+)
+
+
+def _go_text(text: str) -> str:
+    text = text.removeprefix("b'").removesuffix("'")
+    for shape, go in _TEXTS:
+        match = re.fullmatch(shape, text, re.DOTALL)
+        if match:
+            return "error parsing regexp: " + go.format(*(group[:_LONGEST_ECHO] for group in match.groups()))
+    return f"error parsing regexp: {text}"

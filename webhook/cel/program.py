@@ -1,0 +1,117 @@
+"""Generated source to functions: the only `compile` and `exec` of the code base, and what an exception in generated
+code means.
+
+Running generated code is safe because no text of a policy enters it: names are made from numbers, literals live
+in a constant pool (`tests/cel/test_injection.py`).
+"""
+
+from __future__ import annotations
+
+import itertools
+import linecache
+import re
+from collections.abc import Callable
+from types import CodeType, TracebackType
+from typing import Any, Final
+
+from webhook.cel.error import CelError, key_text
+from webhook.cel.values import key_from
+
+FAULTS: Final = (CelError, KeyError, TypeError, IndexError)
+"""What a CEL error looks like inside generated code: the subscripts of a selection raise Python's own."""
+
+_PREFIX: Final = "<cel "
+_SUBSCRIPT: Final = re.compile(r"\[([a-z]+[0-9]+)\]\Z")
+
+_sources: dict[str, list[str]] = {}
+_positions: dict[CodeType, list[tuple[int | None, int | None, int | None, int | None]]] = {}
+
+
+_numbers = itertools.count(1)
+
+
+def load(source: str, namespace: dict[str, Any], name: str) -> str:
+    """Runs the module `source` in `namespace`; returns its file name, which holds `name` and shows in tracebacks."""
+    filename = f"{_PREFIX}{name} {next(_numbers)}>"
+    lines = _sources[filename] = source.splitlines(keepends=True)
+    # linecache.checkcache keeps entries whose second field is None.
+    linecache.cache[filename] = (len(source), None, lines, filename)
+    exec(compile(source, filename, "exec"), namespace)  # noqa: S102
+    return filename
+
+
+def unload(filename: str) -> None:
+    """Forgets the source of a module whose functions will not run again."""
+    linecache.cache.pop(filename, None)
+    _sources.pop(filename, None)
+    for code in [code for code in _positions if code.co_filename == filename]:
+        del _positions[code]
+
+
+def fault(error: BaseException) -> str:
+    """The CEL error text of an exception that generated code caught.
+
+    Raises it again when it is none: a `KeyError` or `TypeError` counts only where a generated subscript raised it.
+    """
+    if isinstance(error, CelError):
+        return error.text
+    trace = error.__traceback__
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    if trace is None or not trace.tb_frame.f_code.co_filename.startswith(_PREFIX):
+        raise error
+    found = _subscript(trace)
+    if found is None:
+        raise error
+    if isinstance(error, KeyError):
+        return f"no such key: {key_text(key_from(error.args[0]))}"
+    if isinstance(error, IndexError):
+        return f"index out of bounds: {found[0]}"
+    text = str(error)
+    if text.startswith("list indices"):
+        return "unsupported index type 'string' in list"
+    if "subscriptable" in text or "indices must be" in text:
+        return f"no such key: {key_text(found[0])}"
+    raise error
+
+
+def _subscript(trace: TracebackType) -> tuple[Any] | None:
+    """The key of the subscript that the traceback's frame was at, or `None` if it was at something else."""
+    code = trace.tb_frame.f_code
+    positions = _positions.get(code)
+    if positions is None:
+        if len(_positions) > 4096:
+            _positions.clear()
+        positions = _positions[code] = list(code.co_positions())
+    line, end_line, start, end = positions[trace.tb_lasti // 2]
+    if line is None or line != end_line or end is None or start is None:
+        return None
+    written = _sources[code.co_filename][line - 1][start:end]
+    match = _SUBSCRIPT.search(written)
+    if match is None:
+        return None
+    name = match.group(1)
+    frame = trace.tb_frame
+    return (frame.f_locals[name] if name in frame.f_locals else frame.f_globals[name],)
+
+
+def settle(call: Callable[..., Any], *arguments: Any) -> Any:
+    """The value, or the error's text: for a condition evaluated again after it failed."""
+    try:
+        return call(*arguments)
+    except FAULTS as error:
+        return fault(error)
+
+
+def force(activation: Any, position: int, call: Callable[[Any], Any], name: str) -> Any:
+    """The value of a variable that is not in the memo: computed now, or failed before."""
+    failed = activation.failed.get(position)
+    if failed is not None:
+        raise CelError(failed)
+    try:
+        value = call(activation)
+    except FAULTS as error:
+        text = activation.failed[position] = f'composited variable "{name}" fails to evaluate: {fault(error)}'
+        raise CelError(text) from None
+    activation.memo[position] = value
+    return value

@@ -1,0 +1,202 @@
+"""What generated code calls besides library functions: selection, indexing, ranges, checks.
+
+The common case of each stands inline in the generated code; here is what is left.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from webhook.cel.equality import keys
+from webhook.cel.error import (
+    CelError,
+    list_index_type,
+    misfit,
+    no_overload,
+    no_such_key,
+    not_a_range,
+    not_iterable,
+    out_of_bounds,
+)
+from webhook.cel.values import (
+    ABSENT,
+    NONE,
+    Duration,
+    Map,
+    Optional,
+    Timestamp,
+    TypeValue,
+    Uint,
+    go_name,
+    key_from,
+    key_of,
+)
+
+_CANNOT_BE_KEYS = (type(None), bytes, list, dict, Map, Optional, Timestamp, Duration, TypeValue)
+
+
+def select(operand: Any, field: str) -> Any:
+    """`operand.field` where the operand may be an optional."""
+    kind = operand.__class__
+    if kind is dict or kind is Map:
+        try:
+            return operand[field]
+        except KeyError:
+            raise no_such_key(field) from None
+    if kind is Optional:
+        return optional_select(operand, field)
+    if kind is list:
+        raise list_index_type(field)
+    raise no_such_key(field)
+
+
+def index(operand: Any, key: Any) -> Any:
+    """`operand[key]`."""
+    found = _find(operand, key)
+    if found is ABSENT:
+        raise out_of_bounds(key_of_list(key)) if operand.__class__ is list else no_such_key(key)
+    return found
+
+
+def _find(operand: Any, key: Any) -> Any:
+    """The element, or `ABSENT`. Raises for keys that cannot be one."""
+    kind = operand.__class__
+    if kind is Optional:
+        return Optional(ABSENT) if operand is NONE else optional_index(operand, key)
+    if key.__class__ in _CANNOT_BE_KEYS:
+        raise CelError(f"invalid qualifier type: {go_name(key)}")
+    if kind is list:
+        position = key_of_list(key)
+        return operand[position] if 0 <= position < len(operand) else ABSENT
+    if kind is dict or kind is Map:
+        if key.__class__ is bool:
+            key = key_of(key)
+        return operand.get(key, ABSENT)
+    return ABSENT
+
+
+def key_of_list(key: Any) -> int:
+    kind = key.__class__
+    if kind is int or kind is Uint:
+        return int(key)
+    if kind is float:
+        if key.is_integer():
+            return int(key)
+        raise CelError(f"unsupported index value {key} in list")
+    raise list_index_type(key)
+
+
+def has(operand: Any, field: str) -> bool:
+    """`has(operand.field)`."""
+    kind = operand.__class__
+    if kind is dict or kind is Map:
+        return field in operand
+    if kind is Optional:
+        return operand.value is not ABSENT and has(operand.value, field)
+    if kind is list:
+        raise list_index_type(field)
+    return False
+
+
+def optional_select(operand: Any, field: str) -> Optional:
+    """`operand.?field`, and `operand.field` on an optional."""
+    kind = operand.__class__
+    if kind is Optional:
+        if operand.value is ABSENT:
+            return NONE
+        operand = operand.value
+        kind = operand.__class__
+    if kind is dict or kind is Map:
+        found = operand.get(field, ABSENT)
+        return NONE if found is ABSENT else Optional(found)
+    if kind is list:
+        raise list_index_type(field)
+    return NONE
+
+
+def optional_index(operand: Any, key: Any) -> Optional:
+    """`operand[?key]`, and `operand[key]` on an optional."""
+    if operand.__class__ is Optional:
+        if operand.value is ABSENT:
+            return NONE
+        operand = operand.value
+    found = _find(operand, key)
+    return NONE if found is ABSENT else Optional(found)
+
+
+def elements(value: Any) -> list[Any]:
+    """What a comprehension with one variable runs over: a list, or a map's keys."""
+    kind = value.__class__
+    if kind is list:
+        listed: list[Any] = value
+        return listed
+    if kind is dict or kind is Map:
+        return keys(value)
+    raise not_iterable(value)
+
+
+def pairs(value: Any) -> list[tuple[Any, Any]]:
+    """What a comprehension with two variables runs over: index and element, or key and value."""
+    kind = value.__class__
+    if kind is list:
+        return list(enumerate(value))
+    if kind is dict:
+        return list(value.items())
+    if kind is Map:
+        return [(key_from(key), element) for key, element in value.items()]
+    raise not_a_range(value)
+
+
+def insert(made: dict[Any, Any], key: Any, value: Any) -> None:
+    """One entry of `transformMap` or `transformMapEntry`."""
+    key = key_of(key)
+    if key in made:
+        raise CelError(f"insert failed: key {key_from(key)} already exists")
+    made[key] = value
+
+
+def insert_all(made: dict[Any, Any], entries: Any) -> None:
+    if not isinstance(entries, dict):
+        misfit("cel.@mapInsert", (made, entries))
+    for key, value in entries.items():
+        insert(made, key_from(key), value)
+
+
+def finish_map(made: dict[Any, Any]) -> dict[Any, Any]:
+    """A map that was filled entry by entry, as `dict` when its keys allow."""
+    return dict(made) if all(key.__class__ is str for key in made) else made
+
+
+def content(value: Any) -> Any:
+    """What the target of `optMap` holds, or `ABSENT`."""
+    if value.__class__ is not Optional:
+        misfit("hasValue", (value,))
+    return value.value
+
+
+def content_of(value: Any) -> Any:
+    """What the receiver of `or` and `orValue` holds, or `ABSENT`."""
+    if value.__class__ is not Optional:
+        no_overload()
+    return value.value
+
+
+def optional_element(value: Any) -> list[Any]:
+    """What `[?value]` adds."""
+    if value.__class__ is not Optional:
+        raise CelError(f"cannot initialize optional list element from non-optional value {value}")
+    return [] if value.value is ABSENT else [value.value]
+
+
+def optional_entry(key: Any, value: Any) -> list[tuple[Any, Any]]:
+    """What `{?key: value}` adds."""
+    if value.__class__ is not Optional:
+        raise CelError(f"cannot initialize optional entry '{key}' from non-optional value {value}")
+    return [] if value.value is ABSENT else [(key, value.value)]
+
+
+def truth(value: Any) -> bool:
+    """A condition that is not statically bool."""
+    if value is True or value is False:
+        return bool(value)
+    no_overload()

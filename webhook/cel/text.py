@@ -1,0 +1,46 @@
+"""Numbers and other values as Go prints them, for `string()`, `format` and error texts."""
+
+from __future__ import annotations
+
+import math
+
+
+def double_text(value: float) -> str:
+    """Go's `%g`: shortest digits that round-trip; an exponent below -4 and from 6 digits up (`strconv/ftoa.go`)."""
+    if math.isnan(value):
+        return "NaN"
+    if math.isinf(value):
+        return "+Inf" if value > 0 else "-Inf"
+    sign, digits, point = shortest(value)
+    exponent = point - 1
+    if exponent < -4 or exponent >= 6:
+        mantissa = digits[0] + ("." + digits[1:] if len(digits) > 1 else "")
+        return f"{sign}{mantissa}e{'-' if exponent < 0 else '+'}{abs(exponent):02d}"
+    if point <= 0:
+        return f"{sign}0.{'0' * -point}{digits}"
+    if len(digits) <= point:
+        return sign + digits + "0" * (point - len(digits))
+    return f"{sign}{digits[:point]}.{digits[point:]}"
+
+
+def shortest(value: float) -> tuple[str, str, int]:
+    """Sign, significant digits and the position of the decimal point relative to them."""
+    written = repr(value)
+    sign = "-" if written.startswith("-") else ""
+    mantissa, _, exponent = written.removeprefix("-").partition("e")
+    whole, _, fraction = mantissa.partition(".")
+    digits = whole + fraction
+    point = len(whole) + int(exponent or 0)
+    stripped = digits.lstrip("0")
+    if not stripped:
+        return sign, "0", 1
+    point -= len(digits) - len(stripped)
+    return sign, stripped.rstrip("0"), point
+
+
+_QUOTED = {7: "\\a", 8: "\\b", 12: "\\f", 10: "\\n", 13: "\\r", 9: "\\t", 11: "\\v", 92: "\\\\", 34: '\\"'}
+
+
+def quote(text: str) -> str:
+    """`strings.quote`: double quotes, and nothing escaped but what must be."""
+    return f'"{text.translate(_QUOTED)}"'

@@ -1,0 +1,156 @@
+"""CEL values as Python objects, at run time.
+
+| CEL | Python |
+| --- | --- |
+| null, bool, int, double, string, bytes | `None bool int float str bytes` |
+| uint | `Uint`, a subclass of `int`, so that `1u == 1` and map look-ups across number types hold by themselves |
+| list, map | `list`; `dict` when all keys are strings, else `Map` |
+| timestamp, duration | `Timestamp`, `Duration`: whole nanoseconds |
+| type, optional | `TypeValue`, `Optional` |
+
+Traps of Python that this module answers: `bool` is an `int` (test `value.__class__`, never `isinstance(value, int)`),
+and `True == 1` as a dictionary key (`Map` keeps bool keys apart).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any, Final
+
+import msgspec
+
+INT_MIN: Final = -(2**63)
+INT_MAX: Final = 2**63 - 1
+UINT_MAX: Final = 2**64 - 1
+
+
+class Uint(int):
+    """An unsigned 64-bit integer. Arithmetic gives plain ints: wrap the results."""
+
+    __slots__ = ()
+
+
+class BoolKey(msgspec.Struct, frozen=True):
+    """A bool as key of a `Map`: unlike `True`, it is not equal to 1."""
+
+    value: bool
+
+
+_KEYS = {False: BoolKey(False), True: BoolKey(True)}
+
+
+class Map(dict[Any, Any]):
+    """A map that may have keys other than strings. Bool keys are stored as `BoolKey`."""
+
+    __slots__ = ()
+
+
+class Duration(msgspec.Struct, frozen=True, order=True):
+    ns: int
+    """Within int64, as in Go."""
+
+
+class Timestamp(msgspec.Struct, frozen=True):
+    ns: int
+    """Since 1970-01-01T00:00:00Z; years 1 to 9999."""
+    offset: int = 0
+    """Seconds east of UTC in which it was written: `string()` keeps it, equality does not look at it."""
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Timestamp) and self.ns == other.ns
+
+    def __hash__(self) -> int:
+        return hash(self.ns)
+
+    def __lt__(self, other: Timestamp) -> bool:
+        return self.ns < other.ns
+
+
+class TypeValue(msgspec.Struct, frozen=True):
+    name: str
+
+
+class Absent:
+    """The content of `optional.none()`."""
+
+    __slots__ = ()
+
+
+ABSENT: Final = Absent()
+
+
+class Optional:
+    """An optional value; `NONE` is the only one whose `value` is `ABSENT`."""
+
+    __slots__ = ("value",)
+
+    def __init__(self, value: Any) -> None:
+        self.value = value
+
+
+NONE: Final = Optional(ABSENT)
+
+_NAMES: dict[type, str] = {
+    type(None): "null_type",
+    bool: "bool",
+    int: "int",
+    Uint: "uint",
+    float: "double",
+    str: "string",
+    bytes: "bytes",
+    list: "list",
+    dict: "map",
+    Map: "map",
+    Duration: "google.protobuf.Duration",
+    Timestamp: "google.protobuf.Timestamp",
+    TypeValue: "type",
+    Optional: "optional_type",
+}
+_GO_NAMES: dict[type, str] = {
+    type(None): "types.Null",
+    bool: "types.Bool",
+    int: "types.Int",
+    Uint: "types.Uint",
+    float: "types.Double",
+    str: "types.String",
+    bytes: "types.Bytes",
+    list: "*types.baseList",
+    dict: "*types.baseMap",
+    Map: "*types.baseMap",
+    Duration: "types.Duration",
+    Timestamp: "types.Timestamp",
+    TypeValue: "*types.Type",
+    Optional: "*types.Optional",
+}
+
+
+def register(cls: type, name: str, go: str) -> None:
+    """Names a library's own class, as `type()` and as error texts say it."""
+    _NAMES[cls] = name
+    _GO_NAMES[cls] = go
+
+
+def type_name(value: Any) -> str:
+    """What `type(value)` is called."""
+    return _NAMES[value.__class__]
+
+
+def go_name(value: Any) -> str:
+    """The Go type that some of the server's error texts name."""
+    return _GO_NAMES[value.__class__]
+
+
+def key_of(value: Any) -> Any:
+    """A CEL map key as the key of a Python dictionary."""
+    return _KEYS[value] if value.__class__ is bool else value
+
+
+def key_from(key: Any) -> Any:
+    """The CEL value of a dictionary's key."""
+    return key.value if key.__class__ is BoolKey else key
+
+
+def make_map(pairs: Iterable[tuple[Any, Any]]) -> dict[Any, Any]:
+    """A map; of equal keys the last one counts, as on the server."""
+    made = Map((key_of(key), value) for key, value in pairs)
+    return dict(made) if all(key.__class__ is str for key in made) else made
