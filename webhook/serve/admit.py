@@ -20,6 +20,7 @@ from contextlib import AbstractContextManager
 from typing import Any, Protocol
 
 from msgspec import DecodeError, Struct
+from msgspec.json import Decoder
 
 from webhook import policy, review
 from webhook.evaluate import evaluate
@@ -35,7 +36,7 @@ Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 
 ARRIVED = "wouldblock.arrived"
-"""Key of the ASGI scope: when the request's first byte came, in seconds of `time.monotonic`."""
+"""Key of the ASGI scope: when the request's head was complete, in seconds of `time.monotonic`."""
 
 TIMEOUT_DEFAULT = 30.0
 """Seconds that a body may take without `?timeout=`: the longest that a webhook may be given."""
@@ -153,7 +154,7 @@ class Admission:
                     message = await receive()
                     if message["type"] == "http.disconnect":
                         return b"", None, True
-                    if lost is None:
+                    if lost is None or held < UID_BYTES:
                         chunk = message.get("body", b"")
                         kept += chunk
                         held += len(chunk)
@@ -232,11 +233,14 @@ class Admission:
 
     def _unseen(self, body: bytes, reason: Incomplete, exception: str = "") -> bytes:
         """The answer to a review that was not evaluated. Raises nothing."""
-        uid = review.recover_uid(body)
+        uid = _uid_of(body) if reason == "undecodable" else review.recover_uid(body) or _uid_of(body)
         self.cells.incomplete[reason] += 1
         self.cells.count_review("", "", "incomplete")
         self._log("review_incomplete", level="warning", uid=uid, reason=reason, exception=exception)
-        return admit(uid, policy.Outcome(set_digest=self.serving.policies.digest, incomplete=reason))
+        answer = admit(uid, policy.Outcome(set_digest=self.serving.policies.digest, incomplete=reason))
+        if _V1BETA1 in body[:UID_BYTES]:  # the only other version that API servers know: they convert no answer to it
+            answer = answer.replace(_V1, _V1BETA1, 1)
+        return answer
 
     def _failed(self, uid: str, where: str, error: Exception) -> bytes:
         """The answer when our own code failed. Never the exception's text: it may quote the object."""
@@ -253,6 +257,31 @@ class Admission:
             Exception
         ):  # the uid came out of the decoder: what it cannot be is unknown, so nothing is taken for granted
             return admit(uid.encode("utf-8", "replace").decode())
+
+
+_V1 = b'"admission.k8s.io/v1"'
+_V1BETA1 = b'"admission.k8s.io/v1beta1"'
+
+
+class _Request(Struct):
+    uid: str
+
+
+class _Review(Struct):
+    """As much of a review as an answer needs."""
+
+    request: _Request
+
+
+_identify = Decoder(_Review).decode
+
+
+def _uid_of(body: bytes) -> str:
+    """The uid of what is JSON but no review that we know, else the one that stands in its first bytes, else ''."""
+    try:
+        return _identify(body).request.uid
+    except (DecodeError, RecursionError, UnicodeError):
+        return review.recover_uid(body)
 
 
 _TIMEOUT = re.compile(rb"(?:^|&)timeout=(?:(\d{1,4})h)?(?:(\d{1,6})m(?!s))?(?:(\d{1,6}(?:\.\d{1,9})?)(s|ms))?(?:&|$)")

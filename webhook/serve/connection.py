@@ -45,10 +45,10 @@ class Connection(HttpToolsProtocol):
     def on_message_begin(self) -> None:
         super().on_message_begin()
         self.head_complete = False
-        self.scope[ARRIVED] = self.began  # type: ignore[literal-required]
 
     def on_headers_complete(self) -> None:
         self.head_complete = True
+        self.scope[ARRIVED] = time.monotonic()  # type: ignore[literal-required]
         super().on_headers_complete()
 
     def on_response_complete(self) -> None:

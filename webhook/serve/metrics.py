@@ -119,7 +119,7 @@ class Instrument(Struct, frozen=True):
 
 
 LATENCY = "wouldblock_review_duration_seconds"
-LATENCY_HELP = "From the arrival of a review's first byte to its answer."
+LATENCY_HELP = "From a review's complete HTTP head to its answer."
 
 INSTRUMENTS = (
     Instrument("wouldblock_reviews", "counter", "Reviews answered.", ("operation", "resource", "outcome")),

@@ -25,8 +25,10 @@ import uvloop
 
 from webhook import __version__
 from webhook.errors import UserError
-from webhook.exemptions import NO_EXEMPTIONS
-from webhook.policyset import PolicySet
+from webhook.exemptions import NO_EXEMPTIONS, read_exemptions
+from webhook.load import load as load_policies
+from webhook.load import shipped
+from webhook.native.pod_security import PodSecurityConfig
 from webhook.serve import tls
 from webhook.serve.admit import Admission, Limits, Serving
 from webhook.serve.app import Application, operations
@@ -36,7 +38,7 @@ from webhook.serve.metrics import Cells
 from webhook.serve.reload import Certificates
 from webhook.serve.telemetry import Scraper, tracing
 from webhook.settings import Settings
-from webhook.state import EMPTY, State
+from webhook.state import EMPTY, read_snapshot
 
 QUIET_SECONDS = 5.0
 """How long nobody may have been connected before a lame duck ends early."""
@@ -214,11 +216,23 @@ class Server(Companion):
 def load(settings: Settings, log: Log) -> Serving:
     """Policies, exemptions and cluster state. Broken policies are named in the log and left out; raises `UserError`
     for files that are not there."""
-    policies = PolicySet(())
-    state: State = EMPTY
+    for path in settings.policies:
+        if not path.exists():
+            raise UserError(f"--policies {path}: no such file or directory; expected policy files or folders")
+    state = read_snapshot(settings.snapshot) if settings.snapshot else EMPTY
+    policies = load_policies(
+        settings.policies or shipped(),
+        state=state,
+        pod_security=PodSecurityConfig(level=settings.pod_security_level, version=settings.pod_security_version),
+    )
     for problem in policies.broken:
         log("policy_broken", level="error", policy=problem.policy, problem=str(problem))
-    return Serving(policies=policies, state=state, exemptions=NO_EXEMPTIONS, warn=not settings.mute_warnings)
+    return Serving(
+        policies=policies,
+        state=state,
+        exemptions=read_exemptions(settings.exemptions) if settings.exemptions else NO_EXEMPTIONS,
+        warn=not settings.mute_warnings,
+    )
 
 
 def limits(settings: Settings) -> Limits:

@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import os
 import ssl
+import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from typing import IO, cast
 
 from msgspec import Struct
 
@@ -78,18 +80,20 @@ def _no_password() -> str:
 
 @contextmanager
 def _files(pair: Pair) -> Iterator[tuple[str, str]]:
-    """Names under which OpenSSL can read exactly these bytes. They live in memory: a file that changes between the
-    trial and the real thing cannot leave a certificate with another one's key."""
-    descriptors: list[int] = []
-    try:
-        for name, content in (("certificate", pair.certificate), ("key", pair.key)):
-            descriptors.append(os.memfd_create(name))
-            with os.fdopen(os.dup(descriptors[-1]), "wb") as file:
-                file.write(content)
-        yield f"/proc/self/fd/{descriptors[0]}", f"/proc/self/fd/{descriptors[1]}"
-    finally:
-        for descriptor in descriptors:
-            os.close(descriptor)
+    """Names under which OpenSSL can read exactly these bytes: a file that changes between the trial and the real thing
+    cannot leave a certificate with another one's key. On Linux they live in memory."""
+    with ExitStack() as stack:
+        names = []
+        for content in (pair.certificate, pair.key):
+            if hasattr(os, "memfd_create"):
+                file: IO[bytes] = stack.enter_context(os.fdopen(os.memfd_create("pem"), "wb"))
+                names.append(f"/proc/self/fd/{file.fileno()}")
+            else:
+                file = stack.enter_context(cast("IO[bytes]", tempfile.NamedTemporaryFile()))  # noqa: SIM115 (of mode 0600)
+                names.append(file.name)
+            file.write(content)
+            file.flush()
+        yield names[0], names[1]
 
 
 def not_after(pair: Pair) -> float:
