@@ -25,6 +25,12 @@ class Library:
     """Base of the libraries' own classes: comparing one with a value of another kind is an error, not false."""
 
     __slots__ = ()
+    tag = ""
+    """What the tagged form of a value calls it."""
+
+    def text(self) -> str:
+        """The canonical text."""
+        raise NotImplementedError
 
     def same(self, other: Any) -> bool:
         """Equality with an object of the same class."""

@@ -73,10 +73,6 @@ class EvalError(msgspec.Struct, frozen=True):
     text: str
 
 
-MISSING: Any = object()
-"""For `Inputs.namespace_object`: there is a namespace, but its content is not known."""
-
-
 class Inputs(msgspec.Struct, kw_only=True):
     """What the expressions see; `None` is CEL null. JSON values: dict, list, str, int, float, bool, None."""
 
