@@ -1,0 +1,356 @@
+"""Flags and reading that `readiness` and `promote` share: logs in, a report out."""
+
+from __future__ import annotations
+
+import argparse
+import re
+import sys
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import msgspec
+
+from webhook.annotations import WEBHOOK_NAME
+from webhook.audit.events import microseconds
+from webhook.audit.facts import Collector, Facts
+from webhook.audit.native import Cluster, match_of, stored
+from webhook.audit.readiness import SECOND, Limits, Readiness, Report, assess
+from webhook.audit.render import moment as shown
+from webhook.audit.render import safe
+from webhook.audit.source import Unreadable, expand, read
+from webhook.audit.subject import Subject, interest_of, subjects_of
+from webhook.errors import UserError
+from webhook.policy import SetRecord
+from webhook.state import EMPTY, read_snapshot
+
+
+class Evidence(msgspec.Struct, frozen=True):
+    """What the logs say, with what of them could not be read."""
+
+    report: Report
+    facts: Facts
+    unreadable: Unreadable
+    native: bool
+    """Whether nothing of ours was in the log, so that only the API server's own annotations speak."""
+    target: str
+    """Digest of the set that is judged; empty natively."""
+
+
+def add_flags(parser: argparse.ArgumentParser) -> None:
+    """Everything but the logs themselves."""
+    from webhook.cli.common import add_policy_flags
+
+    add_policy_flags(parser)
+    group = parser.add_argument_group("evidence")
+    group.add_argument(
+        "--manifest",
+        nargs="+",
+        action="extend",
+        type=Path,
+        metavar="FILE",
+        help="what `wouldblock policies manifest` printed for the sets that served, instead of --policies",
+    )
+    group.add_argument(
+        "--native",
+        action="store_true",
+        help="only what the API server itself recorded (default when nothing of ours is in the log)",
+    )
+    group.add_argument(
+        "--webhook-name",
+        action="append",
+        metavar="NAME",
+        help=f"name of the webhook whose annotations are read, with any prefix (default {WEBHOOK_NAME})",
+    )
+    group.add_argument("--webhook-config", type=Path, metavar="FILE", help="to know which namespaces it leaves out")
+    group.add_argument("--since", metavar="TIME", help="ignore what is older: RFC 3339, or as long ago as 14d, 36h")
+    group.add_argument("--until", metavar="TIME", help="ignore what is newer")
+    group.add_argument("--now", metavar="TIME", help="what today is, RFC 3339 (default: the clock)")
+    limits = Limits()
+    group = parser.add_argument_group("what `enforce` asks for")
+    group.add_argument(
+        "--min-window", type=span, default=limits.min_window, metavar="TIME", help="time seen (default 14d)"
+    )
+    group.add_argument(
+        "--min-writes",
+        type=int,
+        default=limits.min_writes,
+        metavar="N",
+        help="independent changes seen; the replicas of one template are one (default %(default)s)",
+    )
+    group.add_argument(
+        "--min-coverage",
+        type=float,
+        default=limits.min_coverage,
+        metavar="SHARE",
+        help="share of the writes that was reviewed (default %(default)s)",
+    )
+    group.add_argument(
+        "--max-gap", type=span, default=limits.max_gap, metavar="TIME", help="longest silence of the log (default 1d)"
+    )
+    group.add_argument(
+        "--max-age", type=span, default=limits.max_age, metavar="TIME", help="how old its end may be (default 7d)"
+    )
+
+
+_UNITS = {"s": SECOND, "m": 60 * SECOND, "h": 3_600 * SECOND, "d": 86_400 * SECOND}
+
+
+def span(text: str) -> int:
+    """`14d`, `36h`, `90m`, `30s`, `0` → microseconds."""
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)([smhd])", text)
+    if match is not None:
+        return int(float(match[1]) * _UNITS[match[2]])
+    if text == "0":
+        return 0
+    raise argparse.ArgumentTypeError(f"{text!r} is no length of time: write 14d, 36h, 90m or 30s")
+
+
+def moment(text: str | None, *, flag: str, now: int) -> int:
+    """A time, or how long ago, → microseconds since the epoch; 0 for None. Raises `UserError`."""
+    if text is None:
+        return 0
+    try:
+        return now - span(text)
+    except argparse.ArgumentTypeError:
+        pass
+    try:
+        return microseconds(text)
+    except (ValueError, OverflowError):
+        raise UserError(f"{flag} {text!r} is no time: write 2026-07-23T18:00:00Z, or 14d for as long ago") from None
+
+
+def collect(args: argparse.Namespace, logs: Sequence[str]) -> Evidence:
+    """Reads the logs and judges. Raises `UserError` when nothing in them is an audit event."""
+    now = moment(args.now, flag="--now", now=0) or time.time_ns() // 1_000
+    since = moment(args.since, flag="--since", now=now)
+    until = min(moment(args.until, flag="--until", now=now) or now, now)
+    state = read_snapshot(args.snapshot) if args.snapshot else EMPTY
+    records = [] if args.native else _records(args)
+    subjects = [subject for record in records for subject in subjects_of(record)]
+    stated = [
+        Subject(id=name, match=match_of(each["spec"].get("matchConstraints") or {}))
+        for name, each in stored(state).items()
+    ]
+
+    unreadable = Unreadable()
+    collector = Collector(
+        interest=interest_of([*subjects, *stated]), is_ours=_names(args.webhook_name), unreadable=unreadable
+    )
+    with _Progress(logs) as progress:
+        for lines in read(logs, unreadable, progress=progress):
+            collector.add(lines)
+    facts = collector.facts
+    if not sum(facts.counts.values()):
+        raise UserError(
+            f"{', '.join(map(safe, logs))}: no audit event found ({describe(unreadable) or 'empty'}); expected the API "
+            "server's log, JSON Lines of audit.k8s.io/v1 (--audit-log-path, --audit-log-format=json), plain or gzip"
+        )
+    native = args.native or not facts.own_seen
+    target = None if native else _target(records, facts)
+    own = subjects_of(target) if target is not None else []
+    cluster = Cluster(facts, state)
+    known = frozenset(each.id for each in own)
+    report = assess(
+        facts,
+        subjects=[*own, *cluster.subjects(known=known, pod_security=not any(each.level for each in own))],
+        sets=records,
+        labels=cluster.labels,
+        standards=cluster.standard,
+        excluded=_excluded(args.webhook_config),
+        limits=Limits(
+            min_window=args.min_window,
+            min_writes=args.min_writes,
+            min_coverage=args.min_coverage,
+            max_gap=args.max_gap,
+            max_age=args.max_age,
+        ),
+        since=since,
+        until=until,
+        now=until,
+    )
+    return Evidence(report, facts, unreadable, native, target.digest if target is not None else "")
+
+
+def select(evidence: Evidence, policies: Sequence[str], namespaces: Sequence[str]) -> list[Readiness]:
+    """The verdicts that are asked for; empty lists ask for all. Raises `UserError` for policies that nobody knows."""
+    rows = evidence.report.rows
+    known = sorted({row.policy for row in rows} | set(evidence.report.policies))
+    for policy in policies:
+        if policy not in known:
+            raise UserError(
+                f"no policy {safe(policy)!r} in the set or the log; there are {safe(', '.join(known)) or 'none'}"
+            )
+    found = [
+        row
+        for row in rows
+        if (not policies or row.policy in policies) and (not namespaces or row.namespace in namespaces)
+    ]
+    seen = {(row.policy, row.namespace) for row in found}
+    missing = [
+        (policy, namespace) for policy in policies for namespace in namespaces if (policy, namespace) not in seen
+    ]
+    return found + [unseen(evidence.report, policy, namespace) for policy, namespace in missing]
+
+
+def unseen(report: Report, policy: str, namespace: str) -> Readiness:
+    """The verdict on what the log does not mention."""
+    return Readiness(
+        policy=policy,
+        namespace=namespace,
+        verdict="not enough evidence",
+        condition="no_reviews",
+        reason="0 of 0 writes reviewed: nothing that concerns it was written",
+        start=report.start,
+        end=report.end,
+        outcomes={},
+    )
+
+
+def with_rows(report: Report, rows: Sequence[Readiness]) -> Report:
+    return msgspec.structs.replace(report, rows=tuple(rows))
+
+
+def describe(unreadable: Unreadable) -> str:
+    """One line: how much of what, and where the first was."""
+    return "; ".join(
+        f"{count} {reason} (first: {safe(str(unreadable.places[reason][0]))})"
+        for reason, count in sorted(unreadable.counts.items())
+    )
+
+
+def warn_of_blind_spots(evidence: Evidence) -> None:
+    """What was not seen, on stderr."""
+    report, facts = evidence.report, evidence.facts
+    counts = facts.counts
+    _err(
+        f"log: {counts['events']} records of writes; skipped {counts['reads']} of reads and "
+        f"{counts['other_resources']} of writes to other resources"
+    )
+    for reason, count in sorted(evidence.unreadable.counts.items()):
+        places = ", ".join(safe(str(each)) for each in evidence.unreadable.places[reason])
+        _err(f"not read: {count} {reason}: {places}{', …' if count > len(evidence.unreadable.places[reason]) else ''}")
+    if report.cut:
+        _err(f"blind: {report.cut} write(s) are cut off before their annotations")
+    for digest, count in sorted(report.unknown_sets.items()):
+        _err(
+            f"blind: {count} review(s) under the policy set {safe(digest)!r}, which is not known here: give --manifest "
+            "with the output of `wouldblock policies manifest` of the set that served"
+        )
+    for gap in report.gaps:
+        _err(f"blind: the log says nothing from {shown(gap.start)} to {shown(gap.end)}")
+    changes = sorted(facts.registrations.values())
+    if changes:
+        _err(f"note: {len(changes)} write(s) to admissionregistration.k8s.io, on which the evidence rests:")
+        for change in changes[-5:]:
+            what = f"{change.verb} {safe(change.resource)}/{safe(change.name)}"
+            _err(f"  {shown(change.time)} {what} by {safe(change.user)}")
+
+
+def _err(text: str) -> None:
+    print(text, file=sys.stderr)
+
+
+def _records(args: argparse.Namespace) -> list[SetRecord]:
+    if args.manifest:
+        return [record for path in args.manifest for record in _manifest(path)]
+    # Only here: reading a log does not need the compiler.
+    from webhook.cli.common import policies_of
+    from webhook.policyset import archive
+
+    policies, _ = policies_of(args)
+    for problem in policies.broken:
+        print(f"{problem}\n  this policy is left out", file=sys.stderr)
+    return [archive(policies)]
+
+
+def _manifest(path: Path) -> list[SetRecord]:
+    """One SetRecord, a JSON list of them, or one a line."""
+    text = path.read_bytes()
+    try:
+        if text.lstrip().startswith(b"["):
+            return msgspec.json.decode(text, type=list[SetRecord])
+        try:
+            return [msgspec.json.decode(text, type=SetRecord)]
+        except msgspec.DecodeError:
+            return [msgspec.json.decode(line, type=SetRecord) for line in text.splitlines() if line.strip()]
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise UserError(f"{path}: {error}; expected the output of `wouldblock policies manifest`") from None
+
+
+def _target(records: Sequence[SetRecord], facts: Facts) -> SetRecord | None:
+    """The set that is judged: of those that are known, the one that reviewed last; else the last given."""
+    last: dict[str, int] = {}
+    for time_, which in zip(facts.times, facts.which, strict=True):
+        review = facts.table[which].review
+        if review is not None:
+            last[review.set_digest] = max(last.get(review.set_digest, 0), time_)
+    return max(enumerate(records), key=lambda each: (last.get(each[1].digest, 0), each[0]))[1] if records else None
+
+
+def _names(given: Sequence[str] | None) -> Callable[[str], bool]:
+    """Ours are the names and whatever ends in them: there is one entry for each API version that needs its own."""
+    names = tuple(given or (WEBHOOK_NAME,))
+    suffixes = tuple(f".{name}" for name in names)
+    return lambda name: name in names or name.endswith(suffixes)
+
+
+def _excluded(config: Path | None) -> frozenset[str]:
+    """Namespaces that every entry of a ValidatingWebhookConfiguration leaves out by name."""
+    if config is None:
+        return frozenset()
+    state = read_snapshot([config])
+    excluded: list[set[str]] = []
+    for stored_config in state.list("admissionregistration.k8s.io/v1", "ValidatingWebhookConfiguration"):
+        for entry in stored_config.get("webhooks") or ():
+            terms = (entry.get("namespaceSelector") or {}).get("matchExpressions") or ()
+            excluded.append(
+                {
+                    value
+                    for term in terms
+                    if term.get("key") == "kubernetes.io/metadata.name" and term.get("operator") == "NotIn"
+                    for value in term.get("values") or ()
+                }
+            )
+    return frozenset(set.intersection(*excluded)) if excluded else frozenset()
+
+
+class _Progress:
+    """Bytes and rate on a terminal, twice a second; silent elsewhere."""
+
+    def __init__(self, logs: Sequence[str]) -> None:
+        self._shown = sys.stderr.isatty()
+        self._total = 0
+        if self._shown:
+            self._total = sum(
+                Path(each).stat().st_size for each in expand(logs) if each != "-" and Path(each).is_file()
+            )
+        self._start = self._next = time.monotonic()
+        self._before = 0
+        self._last = ("", 0)
+        self._wrote = False
+
+    def __enter__(self) -> _Progress:
+        return self
+
+    def __call__(self, file: str, done: int) -> None:
+        if file != self._last[0]:
+            self._before += self._last[1]
+        self._last = (file, done)
+        now = time.monotonic()
+        if not self._shown or now < self._next:
+            return
+        self._next = now + 0.5
+        if now - self._start > 1:
+            self._wrote = True
+            read_, rate = self._before + done, (self._before + done) / (now - self._start)
+            print(
+                f"\r\x1b[Kread {read_ / 1e6:.0f} of {self._total / 1e6:.0f} MB, {rate / 1e6:.0f} MB/s: {safe(file)}",
+                end="",
+                file=sys.stderr,
+                flush=True,
+            )
+
+    def __exit__(self, *_: object) -> None:
+        if self._wrote:
+            print("\r\x1b[K", end="", file=sys.stderr, flush=True)

@@ -1,0 +1,51 @@
+"""`wouldblock readiness LOG…`: may this policy be enforced in this namespace?"""
+
+from __future__ import annotations
+
+import argparse
+import json
+
+from webhook import cli
+from webhook.audit.render import as_json, as_table
+from webhook.cli import evidence
+
+_EPILOG = """\
+examples:
+  wouldblock readiness /var/log/kubernetes/audit*.log*
+  wouldblock readiness audit.log --policy pod-security-baseline --namespace shop
+  kubectl get namespaces,validatingadmissionpolicies,validatingadmissionpolicybindings -o yaml > cluster.yaml
+  wouldblock readiness audit.log --native --snapshot cluster.yaml     # with nothing of ours installed
+
+verdicts, the first that applies:
+  fix first             a workload's latest write would be denied
+  blind                 too much was not reviewed, or cannot be compared
+  not enough evidence   too short, too few independent changes, or not proven
+  enforce               none of these; `at most` is the exact 95 % upper bound 1 - 0.05^(1/n)
+
+exit codes: 0 everything that was asked is `enforce`, 1 something is not, 2 could not read
+"""
+
+
+def register(parser: argparse.ArgumentParser) -> None:
+    parser.epilog = _EPILOG
+    parser.add_argument("logs", nargs="+", metavar="LOG", help="audit logs, also gzip; folders of them; - for stdin")
+    parser.add_argument("--policy", action="append", default=[], metavar="ID", help="only this policy (repeatable)")
+    parser.add_argument(
+        "--namespace", action="append", default=[], metavar="NAME", help="only this namespace (repeatable)"
+    )
+    parser.add_argument("--output", choices=("text", "json"), default="text", help="default %(default)s")
+    evidence.add_flags(parser)
+
+
+def run(args: argparse.Namespace) -> int:
+    found = evidence.collect(args, args.logs)
+    rows = evidence.select(found, args.policy, args.namespace)
+    evidence.warn_of_blind_spots(found)
+    if args.output == "json":
+        report = evidence.with_rows(found.report, rows)
+        print(json.dumps(as_json(report, found.unreadable, dict(found.facts.counts)), indent=2))
+    elif rows:
+        print("\n".join(as_table(rows)))
+    else:
+        print("no write in the log concerns a policy that can be judged")
+    return cli.FINE if rows and all(row.verdict == "enforce" for row in rows) else cli.FOUND
