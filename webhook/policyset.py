@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from webhook.errors import Problem
 from webhook.match import matches_resource
 from webhook.policy import Policy, PolicyRecord, SetRecord
-from webhook.review import Request
+from webhook.review import GroupVersionResource, Request
 
 _Key = tuple[str, str, str, str, str]
 
@@ -51,7 +51,22 @@ class PolicySet:
             )
             if len(self._dispatch) < _DISPATCH_MAX:
                 self._dispatch[key] = found
+        original = request.request_resource
+        if found and original is not None and original != resource:
+            return tuple(pair for pair in found if _takes_converted(pair[1], original, request))
         return found
+
+
+def _takes_converted(policy: Policy, original: GroupVersionResource, request: Request) -> bool:
+    """Whether a policy is about a write that the API server converted to another version for some policy.
+
+    One that names the write's own version is asked about that one, in the call of another entry (`subscription.py`).
+    """
+    if policy.match.match_policy == "Exact":
+        return False
+    subresource = request.request_sub_resource or request.sub_resource
+    asked = (original.group, original.version, original.resource, subresource, request.operation)
+    return not matches_resource(policy.match, *asked)
 
 
 _DISPATCH_MAX = 4_096

@@ -260,8 +260,8 @@ def _pins(hooks: Sequence[dict[str, Any]]) -> list[tuple[str, str]]:
         (
             each(
                 "w.?namespaceSelector.?matchExpressions.orValue([])"
-                ".map(e, [[e.key], [e.operator], e.?values.orValue([])])",
-                [[[[e["key"]], [e["operator"]], e["values"]] for e in expressions] for expressions in excluded],
+                ".map(e, [e.key, e.operator] + e.?values.orValue([]))",
+                [[[e["key"], e["operator"], *e["values"]] for e in expressions] for expressions in excluded],
             ),
             "namespaceSelector must stay: what it excludes goes unseen",
         ),
