@@ -7,11 +7,14 @@ import re
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from tests.e2e.plane.answers import Answering
 from tests.e2e.plane.binaries import Binaries, find
 from tests.e2e.plane.cluster import Cluster
+from tests.e2e.plane.webhooks import Installation
 
 HERE = Path(__file__).parent
 _numbers = itertools.count(1)
@@ -55,3 +58,31 @@ def new_namespace(cluster: Cluster, request: pytest.FixtureRequest) -> Callable[
 def namespace(new_namespace: Callable[..., str]) -> str:
     """A fresh namespace without labels."""
     return new_namespace()
+
+
+@pytest.fixture
+def install(cluster: Cluster, tmp_path: Path) -> Iterator[Callable[..., Installation]]:
+    """`install(*serve_arguments, replicas=1)`: the real webhook, running but not registered; ended after the test."""
+    made: list[Installation] = []
+
+    def make(*arguments: str | Path, replicas: int = 1) -> Installation:
+        made.append(Installation(cluster, tmp_path, *arguments, replicas=replicas))
+        return made[-1]
+
+    yield make
+    for each in made:
+        each.stop()
+
+
+@pytest.fixture
+def answering(cluster: Cluster, namespace: str) -> Iterator[Callable[..., Answering]]:
+    """`answering(answer=…, failure_policy=…, timeout=…)`: a webhook of the test's own for all of `namespace`."""
+    made: list[Answering] = []
+
+    def make(**arguments: Any) -> Answering:
+        made.append(Answering(cluster, f"{namespace}-{len(made)}", namespace=namespace, **arguments))
+        return made[-1]
+
+    yield make
+    for each in made:
+        each.stop()

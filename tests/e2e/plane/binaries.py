@@ -1,4 +1,4 @@
-"""Finds the control plane's binaries, or builds them: `python -m tests.e2e.plane.binaries` prints their folder.
+"""Finds the control plane's binaries, or builds them: `python -m tests.e2e.plane`.
 
 Order, first that works: `KUBEBUILDER_ASSETS`; the binary built earlier; a build with the `go` on the path; a build with
 the pinned Go toolchain of `../controlplane/go.txt`. The cache is `.cache/controlplane` in the checkout, or
@@ -16,7 +16,6 @@ import queue
 import re
 import shutil
 import subprocess
-import sys
 import tempfile
 import threading
 import time
@@ -225,18 +224,3 @@ def _goos() -> str:
 def _goarch() -> str:
     machine = platform.machine().lower()
     return {"x86_64": "amd64", "aarch64": "arm64"}.get(machine, machine)
-
-
-def main() -> int:
-    """Prints the folder on stdout, progress on stderr; 2 when there is no way to the binaries."""
-    try:
-        found = find(lambda line: print(f"controlplane: {line}", file=sys.stderr, flush=True))
-    except NoControlPlane as error:
-        print(f"controlplane: {error}", file=sys.stderr)
-        return 2
-    print(found.folder)
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

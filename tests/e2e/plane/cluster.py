@@ -7,6 +7,7 @@ audit log is written in `blocking` mode at level Metadata: the line of a request
 from __future__ import annotations
 
 import atexit
+import base64
 import contextlib
 import json
 import os
@@ -17,6 +18,7 @@ import ssl
 import subprocess
 import tempfile
 import time
+import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
@@ -150,6 +152,11 @@ class Cluster:
             shutil.rmtree(self.folder, ignore_errors=True)
 
     @property
+    def ca_bundle(self) -> str:
+        """The cluster's own CA, which also signs the tests' own servers, as `caBundle` wants it."""
+        return base64.b64encode(self.authority.pem).decode()
+
+    @property
     def kubeconfig(self) -> Path:
         return self.folder / "kubeconfig"
 
@@ -185,6 +192,19 @@ class Cluster:
         manifest = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name, "labels": spelt}}
         self.http.post("/api/v1/namespaces", json=manifest).raise_for_status()
         return name
+
+    def dry_run(self, namespace: str) -> Event:
+        """The audit event of creating a pod that is never stored: what is asked to learn what is in effect."""
+        audit_id = str(uuid.uuid4())
+        pod = {
+            "apiVersion": "v1",
+            "kind": "Pod",
+            "metadata": {"generateName": "probe-"},
+            "spec": {"containers": [{"name": "probe", "image": "probe"}]},
+        }
+        path = f"/api/v1/namespaces/{namespace}/pods?dryRun=All"
+        self.http.post(path, json=pod, headers={"Audit-ID": audit_id})
+        return self.audit_event(audit_id)
 
     def audit_events(self, *, stage: str = "ResponseComplete", namespace: str = "") -> list[Event]:
         """The events of the log so far, oldest first; of all stages when `stage` is empty."""
