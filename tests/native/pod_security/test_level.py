@@ -62,6 +62,12 @@ def test_the_server_knows_nothing_newer_than_itself(version: str, newest: int, e
         ({"warn": "privileged", "enforce": "restricted"}, "baseline:latest", "privileged:latest", True),
         # ... and not stricter: the default stays.
         ({"enforce": "baseline"}, "restricted:latest", "restricted:latest", False),
+        (
+            {"enforce": "restricted", "enforce-version": "v1.30", "audit-version": "v1.31"},
+            "restricted:latest",
+            "restricted:v1.31",
+            True,
+        ),
         ({"enforce": "privileged"}, "privileged:latest", "privileged:latest", False),
         # Versions pinned by whatever mode.
         ({"audit": "restricted", "audit-version": "v1.30"}, "restricted:latest", "restricted:v1.30", True),

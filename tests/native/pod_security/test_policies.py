@@ -305,6 +305,47 @@ def test_a_configuration_that_cannot_be_right(change: dict[str, Any], complaint:
         policies(PodSecurityConfig(**change))
 
 
+WRONG_TYPES: dict[str, Any] = {
+    "hostNetwork": 1,
+    "hostPID": "true",
+    "hostUsers": 0,
+    "os": "windows",
+    "volumes": {"hostPath": {}},
+    "securityContext": {
+        "runAsUser": False,
+        "runAsNonRoot": 1,
+        "seccompProfile": "Unconfined",
+        "appArmorProfile": ["Unconfined"],
+        "seLinuxOptions": {"type": 1, "user": ["u"], "role": {"r": 1}},
+        "windowsOptions": {"hostProcess": 1},
+        "sysctls": {"name": "a"},
+    },
+    "containers": [
+        {
+            "name": 5,
+            "securityContext": {
+                "privileged": 1,
+                "procMount": 7,
+                "runAsUser": 0.0,
+                "allowPrivilegeEscalation": False,
+                "runAsNonRoot": True,
+                "capabilities": {"add": [1, None, {}], "drop": ["ALL"]},
+                "seccompProfile": {"type": "RuntimeDefault"},
+                "windowsOptions": {"hostProcess": "true"},
+            },
+            "ports": [{"hostPort": True}, {"hostPort": "80"}, 80],
+            "livenessProbe": {"httpGet": {"host": 1}, "tcpSocket": "h"},
+            "lifecycle": [{"preStop": {"httpGet": {"host": "h"}}}],
+        },
+    ],
+}
+
+
+def test_a_value_of_the_wrong_type_is_absent() -> None:
+    verdicts = run(request({"metadata": {"annotations": [["a", "b"]]}, "spec": WRONG_TYPES}))
+    assert [verdict.findings for verdict in verdicts if verdict] == [(), ()]
+
+
 # fmt: off
 KEYS = [
     "metadata", "annotations", "spec", "template", "jobTemplate", "containers", "initContainers",

@@ -16,7 +16,7 @@ from webhook.native.pod_security import text
         ("\a\b\f\n\r\t\v", r'"\a\b\f\n\r\t\v"'),
         ("\x00\x1f\x7f", r'"\x00\x1f\x7f"'),
         ("\x80\xa0\xad", r'"\u0080\u00a0\u00ad"'),
-        ("é日本🙂", '"é日本🙂"'),
+        ("é日本e\u0301🙂", '"é日本e\u0301🙂"'),
         ("\u200b\u2028\ufeff\U000e0001", r'"\u200b\u2028\ufeff\U000e0001"'),
     ],
 )

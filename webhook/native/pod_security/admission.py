@@ -140,9 +140,7 @@ def _significant(context: Context) -> bool:
     for field in ("containers", "initContainers"):
         if _images(new_spec, field) != _images(old_spec, field):
             return True
-    known: dict[str, str] = {}
-    for name, image in _named_images(old_spec):
-        known.setdefault(name, image)
+    known = dict(_named_images(old_spec))
     return any(known.get(name) != image for name, image in _named_images(new_spec))
 
 
