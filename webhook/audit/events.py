@@ -3,7 +3,7 @@
 Typed structs with only the fields that are needed; request and response bodies stay raw bytes and never leave this
 module, but for owner references and DeleteOptions. Knows nothing of policies or of our own annotations.
 
-Source: `apiserver pkg/apis/audit/v1/types.go` (order and names of the fields), `pkg/endpoints/handlers` (stages, codes).
+Source: `apiserver pkg/apis/audit/v1/types.go` (names and order of fields), `pkg/endpoints/handlers` (stages, codes).
 """
 
 from __future__ import annotations

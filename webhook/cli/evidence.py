@@ -6,7 +6,7 @@ import argparse
 import re
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import msgspec
@@ -33,8 +33,13 @@ class Evidence(msgspec.Struct, frozen=True):
     unreadable: Unreadable
     native: bool
     """Whether nothing of ours was in the log, so that only the API server's own annotations speak."""
-    target: str
-    """Digest of the set that is judged; empty natively."""
+    digests: Mapping[str, str]
+    """Policy → digest of the version that is judged; empty natively."""
+
+    def enforced(self, namespace: str) -> str:
+        """The strictest Pod Security level that the log shows to be enforced there already; empty for none."""
+        levels = {fact.native.enforced.partition(":")[0] for fact in self.facts.table if fact.namespace == namespace}
+        return next((level for level in ("restricted", "baseline") if level in levels), "")
 
 
 def add_flags(parser: argparse.ArgumentParser) -> None:
@@ -169,7 +174,7 @@ def collect(args: argparse.Namespace, logs: Sequence[str]) -> Evidence:
         until=until,
         now=until,
     )
-    return Evidence(report, facts, unreadable, native, target.digest if target is not None else "")
+    return Evidence(report, facts, unreadable, native, {each.id: each.digest for each in own})
 
 
 def select(evidence: Evidence, policies: Sequence[str], namespaces: Sequence[str]) -> list[Readiness]:
@@ -254,6 +259,11 @@ def _err(text: str) -> None:
 def _records(args: argparse.Namespace) -> list[SetRecord]:
     if args.manifest:
         return [record for path in args.manifest for record in _manifest(path)]
+    return compiled(args)
+
+
+def compiled(args: argparse.Namespace) -> list[SetRecord]:
+    """The set of the policy flags, compiled; broken policies are named on stderr and left out."""
     # Only here: reading a log does not need the compiler.
     from webhook.cli.common import policies_of
     from webhook.policyset import archive
