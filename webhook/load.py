@@ -80,10 +80,7 @@ def read(
     that are wanted (`all`: every one); those in a file that is itself named in `paths` are loaded anyway. `reserved`
     are ids that are taken.
     """
-    gathered = _Gathered(reserved)
-    for path in yamlfile.files(paths):
-        if not path.name.endswith(CASES):
-            gathered.add(yamlfile.read(path))
+    gathered = gather(paths, reserved=reserved)
     named = {str(path) for path in paths}
     policies: list[Policy] = []
     for spec in gathered.policies.values():
@@ -109,10 +106,19 @@ def read(
     )
 
 
-class _Gathered:
-    """The objects of all files by what they are."""
+def gather(paths: Sequence[Path], *, reserved: Collection[str] = ()) -> Gathered:
+    """Reads the files of these paths, but for the cases."""
+    gathered = Gathered(reserved)
+    for path in yamlfile.files(paths):
+        if not path.name.endswith(CASES):
+            gathered.add(yamlfile.read(path))
+    return gathered
 
-    def __init__(self, reserved: Collection[str]) -> None:
+
+class Gathered:
+    """The objects of files by what they are, read and checked, not compiled."""
+
+    def __init__(self, reserved: Collection[str] = ()) -> None:
         self.policies: dict[str, PolicySpec] = {}
         self.bindings: dict[str, BindingSpec] = {}
         self.objects: list[Mapping[str, Any]] = []
