@@ -90,9 +90,9 @@ def _log(webhook: tour.Webhook, good: dict[str, object], bad: dict[str, object])
     lines = []
     for number in range(WRITES):
         at = end - datetime.timedelta(days=16) * (WRITES - number) / WRITES
-        for namespace in ("shop", "legacy"):
+        for offset, namespace in enumerate(("shop", "legacy")):
             shape = bad if namespace == "legacy" and number % (WRITES // BAD_WRITES) == 0 else good
             meta = {"name": f"app-{number}", "namespace": namespace}
             document = {**shape, "metadata": {**shape["metadata"], **meta}}  # type: ignore[dict-item]
-            lines.append(tour.audit_line(webhook.post(tour.by_hand(document, number)), at))
+            lines.append(tour.audit_line(webhook.post(tour.by_hand(document, 2 * number + offset)), at))
     return b"".join(lines)
