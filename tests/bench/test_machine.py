@@ -40,3 +40,12 @@ def test_the_machine_has_a_name() -> None:
     assert "CPUs" in machine.describe()
     assert machine.resident_bytes(os.getpid()) > 1_000_000
     assert machine.cpus()
+
+
+def test_pinned_for_a_while() -> None:
+    before = machine.cpus()
+    with machine.pinned(before[-1]) as done:
+        assert machine.cpus() == ([before[-1]] if done else before)
+    assert machine.cpus() == before
+    with machine.pinned(4096) as done:
+        assert not done

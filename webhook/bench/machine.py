@@ -6,8 +6,10 @@ Reads `/proc` only, and answers None where it is not there (another system, anot
 
 from __future__ import annotations
 
+import contextlib
 import os
 import platform
+from collections.abc import Iterator
 from pathlib import Path
 
 from msgspec import Struct
@@ -68,13 +70,19 @@ def cpus() -> list[int]:
     return sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else list(range(os.cpu_count() or 1))
 
 
-def pin(cpu: int) -> bool:
-    """Binds this process to one CPU; False where the system does not allow it."""
+@contextlib.contextmanager
+def pinned(cpu: int) -> Iterator[bool]:
+    """Binds this process to one CPU for the while of it; False where the system does not allow it."""
+    before = set(cpus())
     try:
         os.sched_setaffinity(0, {cpu})
     except (AttributeError, OSError):
-        return False
-    return True
+        yield False
+        return
+    try:
+        yield True
+    finally:
+        os.sched_setaffinity(0, before)
 
 
 def describe() -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import re
 import sys
 from pathlib import Path
@@ -81,8 +82,7 @@ def run(args: argparse.Namespace) -> int:
         raise UserError(f"--pid {load.pid}: no such process here, or its /proc/{load.pid}/task cannot be read")
     where = target(args.url, ca=args.ca, server_name=args.server_name, timeout=load.timeout)
     reviews = corpus.read(args.corpus) if args.corpus else corpus.generate(load.seed)
-    _pin(args.cpu)
-    with Pool(where, args.connections) as pool:
+    with _pinned(args.cpu), Pool(where, args.connections) as pool:
         pool.open(reviews[0], max(5.0, load.timeout))
         report = gate.run(pool, prepare(where, reviews), load, connections=args.connections)
     if args.output == "json":
@@ -92,15 +92,16 @@ def run(args: argparse.Namespace) -> int:
     return report.verdict.value
 
 
-def _pin(cpu: int | None) -> None:
+def _pinned(cpu: int | None) -> contextlib.AbstractContextManager[object]:
     """Spinning pays only on a CPU of one's own; with a single CPU the target would wait for us all the time."""
     usable = machine.cpus()
     if cpu is not None and cpu >= 0 and cpu not in usable:
         raise UserError(f"--cpu {cpu}: not usable here; expected one of {', '.join(map(str, usable))}, or -1")
     if len(usable) == 1:
         print("wouldblock: one CPU only: driver and webhook share it, expect void windows", file=sys.stderr)
-    if cpu != -1:
-        machine.pin(usable[-1] if cpu is None else cpu)
+    if cpu == -1:
+        return contextlib.nullcontext()
+    return machine.pinned(usable[-1] if cpu is None else cpu)
 
 
 def _as_json(url: str, reviews: list[corpus.Review], report: Report) -> dict[str, Any]:

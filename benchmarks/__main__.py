@@ -1,0 +1,89 @@
+"""`python -m benchmarks gate | instructions | latency | table`."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+from benchmarks import gate, instructions, subjects, table
+
+_EPILOG = """\
+examples:
+  python -m benchmarks gate                               both gates, as CI runs them (make bench)
+  python -m benchmarks gate --sabotage                    both gates on subjects that must turn them red
+  python -m benchmarks instructions --update              record this environment's instruction counts, on purpose
+  python -m benchmarks latency --rate 4000                the latency gate alone, at another rate
+  python -m benchmarks table                              measure everything, write the README's table
+  python -m benchmarks table --print empty pod_security   some rows, to look at
+
+exit codes: 0 fine (or nothing could be held against this machine: said loudly), 1 a gate is red, 2 could not run
+"""
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks", epilog=_EPILOG, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.description = "Our own subjects: gates, instruction counts, the README's table."
+    verbs = parser.add_subparsers(dest="verb", required=True)
+
+    both = verbs.add_parser("gate", help="the instruction gate, then the latency gate")
+    both.add_argument("--sabotage", action="store_true", help="on subjects with a fault; 0 when each gate was red")
+
+    counts = verbs.add_parser("instructions", help="instructions a review against baseline.json")
+    counts.add_argument("names", nargs="*", metavar="SUBJECT", help=f"default: {', '.join(subjects.NAMES)}")
+    counts.add_argument("--update", action="store_true", help="record instead of comparing")
+
+    latency = verbs.add_parser("latency", help="p99 < 10 ms with the shipped set")
+    latency.add_argument("--subject", default="shipped", choices=(*subjects.NAMES, *subjects.SABOTAGED))
+    latency.add_argument("--rate", type=int, default=2000)
+
+    rows = verbs.add_parser("table", help="measure all subjects, write the README's table")
+    rows.add_argument("names", nargs="*", metavar="SUBJECT", help="default: all")
+    rows.add_argument("--print", action="store_true", help="to stdout instead of the README")
+    rows.add_argument("--readme", type=Path, default=table.README)
+
+    args = parser.parse_args()
+    try:
+        return _run(args)
+    except (RuntimeError, ValueError, ModuleNotFoundError) as error:
+        print(f"benchmarks: {error}", file=sys.stderr)
+        return 2
+
+
+def _run(args: argparse.Namespace) -> int:
+    match args.verb:
+        case "gate" if args.sabotage:
+            return sabotage()
+        case "gate":
+            return max(instructions.gate(subjects.NAMES), gate.latency())
+        case "instructions":
+            return instructions.gate(args.names or subjects.NAMES, update=args.update)
+        case "latency":
+            return gate.latency(args.subject, rate=args.rate)
+        case _:
+            text = table.render(table.run(args.names or subjects.NAMES))
+            print(text)
+            if not args.print:
+                table.insert(text, args.readme)
+            return 0
+
+
+def sabotage() -> int:
+    """Sees both gates red: a gate that cannot fail holds nothing back. Returns 0 when both were.
+
+    The sleepy endpoint goes through the latency gate; the looping subject is held against what it is without its loop.
+    """
+    slow = gate.latency("sleepy", rate=200, seconds=2.0)
+    whole, spoilt = instructions.count("pod_security"), instructions.count("extra_loop")
+    problems = instructions.compare({"extra_loop": spoilt}, {"extra_loop": whole})
+    for problem in problems:
+        print(problem)
+    red = slow == 1 and bool(problems)
+    print("both gates were red, as they must be" if red else "FAILED: a gate did not see the fault it is there for")
+    return 0 if red else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

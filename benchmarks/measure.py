@@ -1,0 +1,143 @@
+"""One subject, measured: the driver as `wouldblock bench` in its own process, the subject in another."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import msgspec
+from msgspec import Struct
+
+from benchmarks import process
+from benchmarks.host import ROOT
+from benchmarks.process import Running
+from benchmarks.subjects import Subject
+from webhook.bench import corpus, machine
+from webhook.bench.gate import Window
+
+UID = "00000000-0000-4000-8000-000000000000"
+LIMIT_MS = 10.0
+RATE = 2000
+REFERENCE_RATE = 1000
+"""Half of the CPU for the dearest subject, so that p50 is its work and not its queue."""
+STARTS = 3
+PRECISION = 0.05
+RATE_MAX = 16_000
+"""Beyond, the driver would be measured."""
+
+
+class Run(Struct, frozen=True):
+    """What `wouldblock bench --output json` said, as far as it is used here."""
+
+    exit_code: int
+    windows: list[Window]
+
+    def best(self) -> Window:
+        """The lowest p99, of the windows that count when there are any."""
+        return min([one for one in self.windows if not one.void] or self.windows, key=lambda one: one.p99_ms)
+
+
+class Row(Struct, frozen=True, kw_only=True):
+    """A subject's figures. Times in milliseconds, start-up in seconds, memory in MB (10⁶ bytes)."""
+
+    label: str
+    mix: Window
+    """The seeded corpus at `RATE`."""
+    reference: Window
+    """The 24 KB review alone at `REFERENCE_RATE`."""
+    highest_rate: int
+    """Reviews a second of the corpus at p99 < 10 ms."""
+    highest_is_the_drivers: bool
+    rss_loaded: float
+    """Before the first review."""
+    rss: float
+    """After all of it."""
+    startup: float
+
+
+def bench(running: Running, *more: str) -> Run:
+    """One run of the driver against a running subject. Raises `RuntimeError` when it could not run."""
+    line = [sys.executable, "-m", "webhook", "bench", "--url", running.url, "--ca", str(running.ca)]
+    line += ["--pid", str(running.pid), "--output", "json", *more]
+    ended = subprocess.run(line, cwd=ROOT, capture_output=True, text=True, check=False)
+    if ended.returncode not in (0, 1, 3):
+        raise RuntimeError(f"wouldblock bench: exit code {ended.returncode}\n{ended.stderr[-2000:]}")
+    return msgspec.json.decode(ended.stdout, type=Run)
+
+
+@contextmanager
+def reference_file() -> Iterator[Path]:
+    """The reference review as a corpus of one, for `--corpus`."""
+    with tempfile.NamedTemporaryFile(suffix=".jsonl") as file:
+        file.write(corpus.reference().body.filled(UID))
+        file.flush()
+        yield Path(file.name)
+
+
+def subject(one: Subject, certs: Path, *, seconds: float = 5.0) -> Row:
+    """Everything about one subject. Its last process answers all the load, so that its memory has seen it."""
+    startup = min(_started(one, certs) for _ in range(STARTS))
+    duration = ["--duration", f"{seconds}s", "--warmup", "1s"]
+    with process.running(one, certs) as running, reference_file() as reference:
+        loaded = machine.resident_bytes(running.pid) / 1e6
+        alone = ["--corpus", str(reference), "--rate", str(REFERENCE_RATE)]
+        small = bench(running, *duration, *alone).best()
+        mix = bench(running, *duration, "--rate", str(RATE)).best()
+        rate, drivers = highest(lambda rate: _fast_enough(running, rate))
+        rss = machine.resident_bytes(running.pid) / 1e6
+    return Row(
+        label=one.label,
+        mix=mix,
+        reference=small,
+        highest_rate=rate,
+        highest_is_the_drivers=drivers,
+        rss_loaded=round(loaded, 1),
+        rss=round(rss, 1),
+        startup=round(startup, 3),
+    )
+
+
+def highest(fast_enough: Callable[[int], bool | None]) -> tuple[int, bool]:
+    """The highest rate that is fast enough, to `PRECISION`, and whether it was the driver that gave up.
+
+    `fast_enough` answers None when nothing can be known at that rate.
+    """
+    good, bad = 0, 0
+    drivers = False
+    rate = RATE
+    while not bad or bad - good > PRECISION * bad:
+        answer = fast_enough(rate)
+        if answer:
+            good, drivers = rate, False
+        else:
+            bad, drivers = rate, answer is None
+        if not bad:
+            if good >= RATE_MAX:
+                return good, True
+            rate = min(RATE_MAX, good * 2)
+        else:
+            rate = (good + bad) // 2
+            if rate < 50:
+                return good, drivers
+    return good, drivers
+
+
+def _fast_enough(running: Running, rate: int) -> bool | None:
+    """Three tries for a window that counts; one that passes in spite of noise counts, too."""
+    for _ in range(3):
+        run = bench(running, "--rate", str(rate), "--duration", "2s", "--warmup", "500ms", "--windows", "1")
+        window = run.windows[0]
+        if window.p99_ms < LIMIT_MS:
+            return True
+        if not window.void:
+            return False
+    return None
+
+
+def _started(one: Subject, certs: Path) -> float:
+    with process.running(one, certs) as running:
+        return running.startup

@@ -1,0 +1,44 @@
+"""What is compared. A module a subject, with exactly three names:
+
+* `label`: its row in the table
+* `app()`: the ASGI application (instruction counts; the wall clock of those that `wouldblock serve` cannot serve)
+* `command(tls)`: the command line of a process that serves it (wall clock)
+
+Timing, load and TLS are not theirs: see `exchange.py`, `process.py`.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any, Protocol, cast
+
+from msgspec import Struct
+
+App = Callable[..., Awaitable[Any]]
+
+NAMES = ("empty", "codec", "pod_security", "cel", "shipped", "cel_100")
+"""In the order of the table."""
+SABOTAGED = ("sleepy", "extra_loop")
+"""They exist to be caught: the first by the latency gate, the second by the instruction gate."""
+
+
+class Tls(Struct, frozen=True):
+    """Where a process listens, and its certificate."""
+
+    port: int
+    certificate: Path
+    key: Path
+
+
+class Subject(Protocol):
+    label: str
+
+    def app(self) -> App: ...
+    def command(self, tls: Tls) -> list[str]: ...
+
+
+def load(name: str) -> Subject:
+    """Raises `ModuleNotFoundError` for an unknown name."""
+    return cast("Subject", importlib.import_module(f"benchmarks.subjects.{name}"))
