@@ -78,7 +78,8 @@ def webhook_configuration(
     return {
         "apiVersion": _API_VERSION,
         "kind": "ValidatingWebhookConfiguration",
-        "metadata": {"name": name, "labels": dict(_LABELS)},
+        # The component lets `kubectl apply -l` register the webhook after its pods are ready.
+        "metadata": {"name": name, "labels": {**_LABELS, "app.kubernetes.io/component": "registration"}},
         "webhooks": [
             {
                 "name": entry.name,
