@@ -6,7 +6,7 @@ BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test e2e e2e-build bench lint pins clean
+.PHONY: help demo test e2e e2e-build bench lint docs pins clean
 
 help:  ## this text
 	@grep -E '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -41,6 +41,9 @@ lint: $(STAMP)  ## format, lint, types, layers, and that derived files are fresh
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/wouldblock webhook-config --check deploy/base/webhook-configuration.yaml
+
+docs: $(STAMP)  ## write the derived parts of the README anew
+	WOULDBLOCK_WRITE_DOCS=1 $(BIN)/python -m pytest -q tests/test_docs.py
 
 pins:  ## pin requirements anew, with hashes and without addresses
 	$(PYTHON) -m pip install --quiet uv
