@@ -50,7 +50,6 @@ class Scene:
         self.namespace = namespace
         self.recorder = recorder
         self.wide = installed.register_everything(namespace=namespace)
-        installed.register(probe=namespace)
         self.recorder.bodies.clear()
         self._seen = len(cluster.audit_events(namespace=namespace))
 
@@ -81,10 +80,22 @@ class Scene:
         return recorded
 
 
+@pytest.fixture(scope="module")
+def installed(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installation]:
+    """The webhook for all tests of this file. A busy machine is no reason for an incomplete review: budget 500 ms."""
+    made = Installation(cluster, tmp_path_factory.mktemp("webhook"), "--budget-ms", "500")
+    try:
+        made.register(probe=cluster.namespace("warnings"))
+        yield made
+    finally:
+        made.stop()
+
+
 @pytest.fixture
-def scene(cluster: Cluster, namespace: str, install: Make, answering: Make) -> Iterator[Scene]:
-    # A warm-up of Python's specialising interpreter is no reason to run out of time on a busy machine.
-    yield Scene(cluster, namespace, install("--budget-ms", "500"), answering())
+def scene(cluster: Cluster, namespace: str, installed: Installation, answering: Make) -> Iterator[Scene]:
+    made = Scene(cluster, namespace, installed, answering())
+    yield made
+    installed.unregister("wouldblock-wide")
 
 
 def deployment(name: str = "shop", *, privileged: bool = True, replicas: int = 1) -> dict[str, Any]:

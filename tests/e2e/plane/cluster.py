@@ -71,11 +71,11 @@ def free_port() -> int:
         return port
 
 
-def end(process: subprocess.Popen[bytes], *, seconds: float = 10.0) -> int:
-    """SIGTERM, then SIGKILL; the exit code. A stopped (SIGSTOP) process is continued first."""
+def end(process: subprocess.Popen[bytes], *, by: signal.Signals = signal.SIGTERM, seconds: float = 10.0) -> int:
+    """The signal `by`, then SIGKILL; the exit code. A stopped (SIGSTOP) process is continued first."""
     if process.poll() is None:
         process.send_signal(signal.SIGCONT)
-        process.terminate()
+        process.send_signal(by)
         try:
             process.wait(seconds)
         except subprocess.TimeoutExpired:
