@@ -271,15 +271,21 @@ def test_a_failure_before_the_first_file_leaves_nothing_behind(
     assert contents(tmp_path) == before
 
 
-def test_two_runs_at_once_take_turns(tmp_path: Path, now: datetime) -> None:
-    threads = [threading.Thread(target=issue, args=(tmp_path,), kwargs={"now": now}) for _ in range(6)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+def test_a_run_waits_for_another_one(tmp_path: Path, now: datetime) -> None:
+    second = threading.Thread(target=issue, args=(tmp_path,), kwargs={"now": now})
+    with files.locked(tmp_path):
+        second.start()
+        second.join(timeout=0.2)
+        assert contents(tmp_path) == {}
+    second.join()
     assert sorted(contents(tmp_path)) == sorted(ALL)
-    assert belongs_together(tmp_path)
-    assert pem.signed_by(certificate(tmp_path), certificate(tmp_path, "ca.crt"))
+
+
+def test_a_new_ca_replaces_a_serving_certificate_that_has_expired(tmp_path: Path, now: datetime) -> None:
+    issue(tmp_path, now=now)
+    issued = issue(tmp_path, new_ca=True, now=now + timedelta(days=100))
+    assert issued.authorities == 2
+    assert pem.signed_by(certificate(tmp_path), certificates(tmp_path, "ca.crt")[0])
 
 
 def test_keys_are_not_in_any_text(tmp_path: Path, now: datetime) -> None:
