@@ -44,3 +44,13 @@ _QUOTED = {7: "\\a", 8: "\\b", 12: "\\f", 10: "\\n", 13: "\\r", 9: "\\t", 11: "\
 def quote(text: str) -> str:
     """`strings.quote`: double quotes, and nothing escaped but what must be."""
     return f'"{text.translate(_QUOTED)}"'
+
+
+def positional(value: float) -> str:
+    """Go's `%f` with the shortest digits: never an exponent."""
+    sign, digits, point = shortest(value)
+    if point <= 0:
+        return f"{sign}0.{'0' * -point}{digits}" if digits != "0" else f"{sign}0"
+    if len(digits) <= point:
+        return sign + digits + "0" * (point - len(digits))
+    return f"{sign}{digits[:point]}.{digits[point:]}"

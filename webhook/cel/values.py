@@ -87,6 +87,17 @@ class Optional:
     def __init__(self, value: Any) -> None:
         self.value = value
 
+    def __getitem__(self, key: Any) -> Optional:
+        """Selection by a constant name, which generated code writes as a subscript."""
+        held = self.value
+        if held.__class__ is Optional:
+            return held[key]
+        if held.__class__ is list:
+            # What the subscript of a list raises, so that the error reads the same.
+            raise TypeError("list indices must be integers")
+        found = held.get(key, ABSENT) if isinstance(held, dict) else ABSENT
+        return NONE if found is ABSENT else Optional(found)
+
 
 NONE: Final = Optional(ABSENT)
 

@@ -6,7 +6,21 @@ arguments of other types is the table's business.
 
 from __future__ import annotations
 
-from webhook.cel.library import containers, conversions, operators, strings
+from webhook.cel.library import (
+    authz,
+    containers,
+    conversions,
+    format,
+    formats,
+    lists,
+    net,
+    operators,
+    quantity,
+    semver,
+    strings,
+    time,
+    url,
+)
 from webhook.cel.overload import table
 
 FUNCTIONS = table(
@@ -15,6 +29,15 @@ FUNCTIONS = table(
         *conversions.OVERLOADS,
         *containers.OVERLOADS,
         *strings.OVERLOADS,
+        *time.OVERLOADS,
+        *format.OVERLOADS,
+        *lists.OVERLOADS,
+        *quantity.OVERLOADS,
+        *semver.OVERLOADS,
+        *net.OVERLOADS,
+        *url.OVERLOADS,
+        *formats.OVERLOADS,
+        *authz.OVERLOADS,
     )
 )
 """Every overload by function name."""

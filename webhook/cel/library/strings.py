@@ -140,7 +140,7 @@ def trim(text: str) -> str:
 
 
 OVERLOADS: Final = (
-    row("string.contains(string) -> bool", contains, template="({1} in {0})", on_dyn=contains, total=True),
+    row("string.contains(string) -> bool", contains, template="{0}.__contains__({1})", on_dyn=contains, total=True),
     row(
         "string.startsWith(string) -> bool", starts_with, template="{0}.startswith({1})", on_dyn=starts_with, total=True
     ),
@@ -151,10 +151,6 @@ OVERLOADS: Final = (
     row("string.findAll(string) -> list(string)", find_all, on_dyn=find_all, pattern=1),
     row("string.findAll(string, int) -> list(string)", find_all, on_dyn=find_all, pattern=1),
     row("string.charAt(int) -> string", char_at),
-    row("string.indexOf(string) -> int", index_of),
-    row("string.indexOf(string, int) -> int", index_of),
-    row("string.lastIndexOf(string) -> int", last_index_of),
-    row("string.lastIndexOf(string, int) -> int", last_index_of),
     row("list(string).join() -> string", join),
     row("list(string).join(string) -> string", join),
     row("string.lowerAscii() -> string", lower, total=True),

@@ -1,0 +1,204 @@
+"""`string.format` as Kubernetes has it (`cel-go ext/formatting.go`, not its second version): en-US grouping, and
+exponents that are printed as powers of ten."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterator
+from typing import Any, Final
+
+from webhook.cel.error import CelError
+from webhook.cel.library.conversions import string_of_bool
+from webhook.cel.library.time import duration_text, timestamp_text
+from webhook.cel.overload import row
+from webhook.cel.text import double_text
+from webhook.cel.values import Duration, Map, Timestamp, TypeValue, Uint, key_from, type_name
+
+_SUPERSCRIPT: Final = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
+_NUMBERS: Final = {"NaN": math.nan, "Infinity": math.inf, "-Infinity": -math.inf}
+_GO_ESCAPES: Final = {7: "\\a", 8: "\\b", 9: "\\t", 10: "\\n", 11: "\\v", 12: "\\f", 13: "\\r", 34: '\\"', 92: "\\\\"}
+_PRECISION: Final = re.compile(r"[0-9]*", re.ASCII)
+
+
+def parse_format(text: str) -> Iterator[str | tuple[str, int]]:
+    """Literal pieces, and (verb, precision or -1) for each argument. Raises `CelError` where the text is malformed."""
+    at = 0
+    while at < len(text):
+        percent = text.find("%", at)
+        if percent < 0:
+            yield text[at:]
+            return
+        if percent > at:
+            yield text[at:percent]
+        at = percent + 1
+        if at == len(text):
+            raise CelError("unexpected end of string")
+        if text[at] == "%":
+            yield "%"
+            at += 1
+            continue
+        verb, at = _clause(text, at)
+        yield verb
+
+
+def _clause(text: str, at: int) -> tuple[tuple[str, int], int]:
+    precision = -1
+    if text[at] == ".":
+        digits = _PRECISION.match(text, at + 1)
+        found = digits.group() if digits else ""
+        at += 1 + len(found)
+        if at >= len(text):
+            raise _unparsed("error while parsing precision: could not find end of precision specifier")
+        if not found or len(found) > 9:
+            raise _unparsed(f'error while parsing precision: strconv.Atoi: parsing "{found}": invalid syntax')
+        precision = int(found)
+    verb = text[at]
+    if verb not in _VERBS:
+        raise _unparsed(f'unrecognized formatting clause "{verb}"')
+    return (verb, precision), at + 1
+
+
+def _unparsed(text: str) -> CelError:
+    return CelError(f"could not parse formatting clause: {text}")
+
+
+def format_string(text: str, arguments: list[Any]) -> str:
+    made: list[str] = []
+    used = 0
+    for piece in parse_format(text):
+        if isinstance(piece, str):
+            made.append(piece)
+            continue
+        if used >= len(arguments):
+            raise CelError(f"index {used} out of range")
+        made.append(format_one(*piece, arguments[used]))
+        used += 1
+    return "".join(made)
+
+
+def format_one(verb: str, precision: int, value: Any) -> str:
+    """One argument under one verb. Raises `CelError` with the server's text when its type does not fit."""
+    return _VERBS[verb](value, 6 if precision < 0 else precision)
+
+
+def _error(text: str, given: str) -> CelError:
+    return CelError(f"error during formatting: {text}, was given {given}")
+
+
+def _string(value: Any, _: int = 0, *, inner: bool = False) -> str:
+    match value:
+        case str():
+            return f'"{value.translate(_GO_ESCAPES)}"' if inner else value
+        case bool():
+            return string_of_bool(value)
+        case int():
+            return str(int(value))
+        case float():
+            if math.isfinite(value) and inner:
+                return f"{value:.6f}"
+            return f'"{double_text(value)}"' if inner else double_text(value)
+        case bytes():
+            decoded = value.decode("utf-8", "replace")
+            return f'b"{decoded.translate(_GO_ESCAPES)}"' if inner else decoded
+        case Timestamp():
+            return f'timestamp("{timestamp_text(value)}")' if inner else timestamp_text(value)
+        case Duration():
+            return f'duration("{duration_text(value)}")' if inner else duration_text(value)
+        case TypeValue():
+            return value.name
+        case None:
+            return "null"
+        case list():
+            return f"[{', '.join(_string(element, inner=True) for element in value)}]"
+        case dict() | Map():
+            return _map(value)
+    raise _error(
+        "string clause can only be used on strings, bools, bytes, ints, doubles, maps, lists, types, durations, and "
+        "timestamps",
+        type_name(value),
+    )
+
+
+def _map(value: dict[Any, Any]) -> str:
+    entries = []
+    for key, element in value.items():
+        key = key_from(key)
+        if key.__class__ not in (str, bool, int, Uint):
+            raise _error("no formatting function for map key", type_name(key))
+        entries.append((_string(key), f"{_string(key, inner=True)}:{_string(element, inner=True)}"))
+    return "{" + ", ".join(text for _, text in sorted(entries)) + "}"
+
+
+def _decimal(value: Any, _: int) -> str:
+    if value.__class__ not in (int, Uint):
+        raise _error("decimal clause can only be used on integers", type_name(value))
+    return str(int(value))
+
+
+def _number(value: Any, clause: str) -> float:
+    if value.__class__ is str and value in _NUMBERS:
+        return _NUMBERS[value]
+    if value.__class__ is not float:
+        raise _error(f"{clause} clause can only be used on doubles", type_name(value))
+    return float(value)
+
+
+def _not_finite(value: float) -> str:
+    return "NaN" if math.isnan(value) else "∞" if value > 0 else "-∞"
+
+
+def _fixed(value: Any, precision: int) -> str:
+    number = _number(value, "fixed-point")
+    return f"{number:,.{precision}f}" if math.isfinite(number) else _not_finite(number)
+
+
+def _scientific(value: Any, precision: int) -> str:
+    number = _number(value, "scientific")
+    if not math.isfinite(number):
+        return _not_finite(number)
+    mantissa, _, exponent = f"{number:.{precision}e}".partition("e")
+    return f"{mantissa}×10{exponent.removeprefix('+').translate(_SUPERSCRIPT)}"
+
+
+def _binary(value: Any, _: int) -> str:
+    if value.__class__ is bool:
+        return "1" if value else "0"
+    if value.__class__ not in (int, Uint):
+        raise _error("only integers and bools can be formatted as binary", type_name(value))
+    return f"{int(value):b}"
+
+
+def _octal(value: Any, _: int) -> str:
+    if value.__class__ not in (int, Uint):
+        raise _error("octal clause can only be used on integers", type_name(value))
+    return f"{int(value):o}"
+
+
+def _hex(value: Any, _: int) -> str:
+    match value:
+        case str():
+            return value.encode("utf-8", "replace").hex()
+        case bytes():
+            return value.hex()
+        case int() if value.__class__ is not bool:
+            return f"{int(value):x}"
+    raise _error("only integers, byte buffers, and strings can be formatted as hex", type_name(value))
+
+
+def _upper_hex(value: Any, _: int) -> str:
+    return _hex(value, 0).upper()
+
+
+_VERBS: Final[dict[str, Any]] = {
+    "s": _string,
+    "d": _decimal,
+    "f": _fixed,
+    "e": _scientific,
+    "b": _binary,
+    "o": _octal,
+    "x": _hex,
+    "X": _upper_hex,
+}
+
+OVERLOADS: Final = (row("string.format(list(dyn)) -> string", format_string),)

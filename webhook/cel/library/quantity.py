@@ -1,0 +1,209 @@
+"""Kubernetes quantities: `1.5Gi`, `200m`. The number model is apimachinery's (`api/resource/quantity.go`), which shows
+in results: a number that its 64-bit form cannot hold is never an integer, and sums are not comparable with `==`."""
+
+from __future__ import annotations
+
+import re
+from fractions import Fraction
+from typing import Final
+
+from webhook.cel.equality import Library
+from webhook.cel.error import CelError, no_overload
+from webhook.cel.overload import row
+from webhook.cel.values import INT_MAX, INT_MIN, register
+
+_SHAPE: Final = re.compile(r"([+-]?)([0-9]*)(?:\.([0-9]*))?([eEinumkKMGTP]*[-+]?[0-9]*)", re.ASCII)
+_DECIMAL: Final = {"n": -9, "u": -6, "m": -3, "": 0, "k": 3, "M": 6, "G": 9, "T": 12, "P": 15, "E": 18}
+_BINARY: Final = {"Ki": 10, "Mi": 20, "Gi": 30, "Ti": 40, "Pi": 50, "Ei": 60}
+_EXPONENT: Final = re.compile(r"[eE]([+-]?[0-9]+)", re.ASCII)
+_NANO: Final = -9
+_FACTORS: Final = 18
+"""Decimal digits that always fit into int64."""
+
+
+class Quantity(Library):
+    """`value * 10**scale`. `big`: held as an arbitrary decimal; `made`: the result of arithmetic."""
+
+    __slots__ = ("big", "form", "made", "scale", "value")
+    tag = "quantity"
+
+    def __init__(self, value: int, scale: int, form: str, *, big: bool = False, made: bool = False) -> None:
+        self.value = value
+        self.scale = scale
+        self.form = form
+        self.big = big
+        self.made = made
+
+    @property
+    def exact(self) -> Fraction:
+        return Fraction(self.value) * Fraction(10) ** self.scale
+
+    def same(self, other: Quantity) -> bool:
+        if other.made:
+            # The server's Equal accepts the pointer that arithmetic returns on the left only.
+            no_overload()
+        return self.exact == other.exact
+
+    def text(self) -> str:
+        """The canonical form: no fraction, the largest suffix that allows it."""
+        number = self.exact
+        if number == 0:
+            return "0"
+        if self.form == "binary" and abs(number) >= 1024:
+            mantissa, power = -(-number.numerator // number.denominator), 0
+            while mantissa % 1024 == 0 and power < 6:
+                mantissa //= 1024
+                power += 1
+            return f"{mantissa}{['', *_BINARY][power]}"
+        exponent = 18
+        while exponent > _NANO and (number / Fraction(10) ** exponent).denominator != 1:
+            exponent -= 3
+        mantissa = int(number / Fraction(10) ** exponent)
+        if self.form == "exponent":
+            return f"{mantissa}e{exponent}" if exponent else str(mantissa)
+        return f"{mantissa}{next(suffix for suffix, power in _DECIMAL.items() if power == exponent)}"
+
+
+register(Quantity, "kubernetes.Quantity", "library.Quantity")
+
+
+def quantity(text: str) -> Quantity:
+    match = _SHAPE.fullmatch(text)
+    if match is None or text in ("", "+", "-"):
+        raise CelError("quantities must match the regular expression '^([+-]?[0-9.]+)([eEinumkKMGTP]*[-+]?[0-9]*)$'")
+    sign, whole, fraction, suffix = match.groups()
+    fraction = fraction or ""
+    base, exponent, form = _suffix(suffix)
+    if not whole and not fraction:
+        raise CelError("unable to parse numeric part of quantity")
+    whole = whole.lstrip("0") or ("0" if whole else "")
+    digits = int(whole + fraction)
+    direction = -1 if sign == "-" else 1
+    mantissa, scale, room = 1, exponent, _FACTORS - len(whole) - len(fraction)
+    if base == 2:
+        scale = 0
+        mantissa = 1 << exponent
+        room = -1 if fraction else 15 - len(whole) - int(exponent * 3 / 10) - 1
+    scale -= len(fraction)
+    if room >= 0 and scale >= _NANO and digits * mantissa <= INT_MAX:
+        return Quantity(direction * digits * mantissa, scale, form)
+    return _large(digits, base, exponent, len(fraction), form, direction)
+
+
+def _large(digits: int, base: int, exponent: int, places: int, form: str, direction: int) -> Quantity:
+    if abs(exponent) > 10_000:
+        raise CelError("unable to parse numeric part of quantity")
+    number = Fraction(digits) / Fraction(10) ** places * Fraction(base) ** exponent
+    nano = number * 10**9
+    units = -(-nano.numerator // nano.denominator)  # rounded up: some was asked for
+    if form == "binary":
+        units = min(units, INT_MAX * 10**9)
+        if 0 < units < 10**9:
+            form = "decimal"
+    return Quantity(direction * units, _NANO, form, big=True)
+
+
+def _suffix(suffix: str) -> tuple[int, int, str]:
+    """(base, exponent, form) of a suffix."""
+    if suffix in _DECIMAL:
+        return 10, _DECIMAL[suffix], "decimal"
+    if suffix in _BINARY:
+        return 2, _BINARY[suffix], "binary"
+    match = _EXPONENT.fullmatch(suffix)
+    if match is None or len(suffix) > 12:
+        raise CelError("unable to parse quantity's suffix")
+    return 10, int(match.group(1)), "exponent"
+
+
+def is_quantity(text: str) -> bool:
+    try:
+        quantity(text)
+    except CelError:
+        return False
+    return True
+
+
+def _integer(value: Quantity) -> int | None:
+    if value.big or value.scale < 0:
+        return None
+    number = value.value * 10**value.scale
+    return number if INT_MIN <= number <= INT_MAX else None
+
+
+def is_integer(value: Quantity) -> bool:
+    return _integer(value) is not None
+
+
+def as_integer(value: Quantity) -> int:
+    number = _integer(value)
+    if number is None:
+        raise CelError("cannot convert value to integer")
+    return number
+
+
+def as_float(value: Quantity) -> float:
+    try:
+        return float(value.value) if value.scale == 0 else float(value.value) * 10.0**value.scale
+    except OverflowError:
+        return float("inf") if value.value > 0 else float("-inf")
+
+
+def sign(value: Quantity) -> int:
+    return (value.value > 0) - (value.value < 0)
+
+
+def add(one: Quantity, other: Quantity) -> Quantity:
+    form = other.form if one.value == 0 else one.form
+    if not one.big and not other.big:
+        if one.value == 0:
+            return Quantity(other.value, other.scale, form, made=True)
+        if other.value == 0:
+            return Quantity(one.value, one.scale, form, made=True)
+    scale = min(one.scale, other.scale)
+    first = one.value * 10 ** (one.scale - scale)
+    second = other.value * 10 ** (other.scale - scale)
+    fits = all(INT_MIN <= number <= INT_MAX for number in (first, second, first + second))
+    return Quantity(first + second, scale, form, big=one.big or other.big or not fits, made=True)
+
+
+def subtract(one: Quantity, other: Quantity) -> Quantity:
+    return add(one, Quantity(-other.value, other.scale, other.form, big=other.big))
+
+
+def add_int(one: Quantity, other: int) -> Quantity:
+    return add(one, Quantity(other, 0, "decimal"))
+
+
+def subtract_int(one: Quantity, other: int) -> Quantity:
+    return add(one, Quantity(-other, 0, "decimal"))
+
+
+def less(one: Quantity, other: Quantity) -> bool:
+    return one.exact < other.exact
+
+
+def greater(one: Quantity, other: Quantity) -> bool:
+    return one.exact > other.exact
+
+
+def compare(one: Quantity, other: Quantity) -> int:
+    return (one.exact > other.exact) - (one.exact < other.exact)
+
+
+_Q: Final = "kubernetes.Quantity"
+
+OVERLOADS: Final = (
+    row(f"quantity(string) -> {_Q}", quantity),
+    row("isQuantity(string) -> bool", is_quantity, total=True),
+    row(f"sign({_Q}) -> int", sign, total=True),
+    row(f"{_Q}.isInteger() -> bool", is_integer, total=True),
+    row(f"{_Q}.asInteger() -> int", as_integer),
+    row(f"{_Q}.asApproximateFloat() -> double", as_float, total=True),
+    row(f"{_Q}.add({_Q}) -> {_Q}", add, total=True),
+    row(f"{_Q}.add(int) -> {_Q}", add_int, total=True),
+    row(f"{_Q}.sub({_Q}) -> {_Q}", subtract, total=True),
+    row(f"{_Q}.sub(int) -> {_Q}", subtract_int, total=True),
+    row(f"{_Q}.isLessThan({_Q}) -> bool", less, total=True),
+    row(f"{_Q}.isGreaterThan({_Q}) -> bool", greater, total=True),
+    row(f"{_Q}.compareTo({_Q}) -> int", compare, total=True),
+)
