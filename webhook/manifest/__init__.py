@@ -12,7 +12,7 @@ from typing import Any
 
 import msgspec
 
-from webhook.cel.unit import CompileError, CompileErrors, Expression, Unit, Variable, compile_unit
+from webhook.cel.unit import CompileError, CompileErrors, Expression, Returns, Unit, Variable, compile_unit
 from webhook.errors import Problem
 from webhook.manifest.evaluation import Evaluator, Layout
 from webhook.manifest.fields import BindingSpec, Named, PolicySpec
@@ -57,22 +57,28 @@ def _compile(spec: PolicySpec) -> tuple[Unit | None, Layout, tuple[Problem, ...]
     expressions: list[Expression] = []
     places: dict[str, Steps] = {}
 
-    def add(steps: Steps, text: str, **how: Any) -> int:
+    def add(steps: Steps, text: str, returns: Returns, *, variables: bool, authorizer: bool = True) -> int:
         path = path_text(steps)
         places[path] = steps
-        expressions.append(Expression(path=path, text=text, **how))
+        expressions.append(
+            Expression(path=path, text=text, returns=returns, variables=variables, authorizer=authorizer)
+        )
         return len(expressions) - 1
 
+    declared = bool(spec.variables)
+
     layout = Layout(
-        conditions=[add(each.steps, each.expression, returns="bool", variables=False) for each in spec.conditions],
-        validations=[add((*each.steps, "expression"), each.expression, returns="bool") for each in spec.validations],
+        conditions=[add(each.steps, each.expression, "bool", variables=False) for each in spec.conditions],
+        validations=[
+            add((*each.steps, "expression"), each.expression, "bool", variables=declared) for each in spec.validations
+        ],
         messages=[
-            add((*each.steps, "messageExpression"), each.message_expression, returns="string", authorizer=False)
-            if each.message_expression
+            add((*each.steps, "messageExpression"), text, "string", variables=declared, authorizer=False)
+            if (text := each.message_expression)
             else None
             for each in spec.validations
         ],
-        annotations=[add(each.steps, each.expression, returns="audit") for each in spec.audit_annotations],
+        annotations=[add(each.steps, each.expression, "audit", variables=declared) for each in spec.audit_annotations],
     )
     variables = [_variable(each, places) for each in spec.variables]
     try:
