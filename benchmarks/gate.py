@@ -10,15 +10,17 @@ import time
 
 from benchmarks import measure, process, subjects
 from benchmarks.measure import Run
+from webhook.bench.gate import Verdict
 from webhook.bench.machine import describe
 
 LIMIT = "10ms"
 TRIES = 2
 PAUSE_SECONDS = 5.0
+VOID = Verdict.VOID.value
 
 
 def latency(name: str = "shipped", *, rate: int = 2000, seconds: float = 5.0) -> int:
-    """Returns 0 when p99 is below the limit or the machine was too busy to tell, 1 when it is not below."""
+    """Returns 0 when p99 is below the limit, 1 when it is not, 3 when the machine was too busy to tell."""
     subject = subjects.load(name)
     print(f"latency: {subject.label}, {rate} reviews/s, p99 < {LIMIT}; {describe()}", flush=True)
     load = ["--p99", LIMIT, "--rate", str(rate), "--duration", f"{seconds}s"]
@@ -29,22 +31,22 @@ def latency(name: str = "shipped", *, rate: int = 2000, seconds: float = 5.0) ->
             run = measure.bench(running, *load)
             for line in _lines(run):
                 print(f"  {line}", flush=True)
-            if run.exit_code != 3:
+            if run.exit_code != VOID:
                 break
     return verdict(run)
 
 
 def verdict(run: Run) -> int:
-    """What CI makes of a run, said on stdout."""
+    """What a run's windows come to, said on stdout; the value of `latency`."""
     best = run.best()
-    if run.exit_code == 3:
+    if run.exit_code == VOID:
         print(
             "\n*** NO VERDICT ON LATENCY: every window was void, the machine was busy. Nothing was held back. ***\n"
             f"*** Best void window: p99 {best.p99_ms:.2f} ms. Run it again on a quiet machine: "
             "python -m benchmarks gate ***\n",
             flush=True,
         )
-        return 0
+        return VOID
     if run.exit_code == 1:
         print(f"FAILED latency: p99 {best.p99_ms:.2f} ms is not below {LIMIT}")
         return 1

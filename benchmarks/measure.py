@@ -26,8 +26,8 @@ REFERENCE_RATE = 1000
 """Half of the CPU for the dearest subject, so that p50 is its work and not its queue."""
 STARTS = 3
 PRECISION = 0.05
-RATE_MAX = 16_000
-"""Beyond, the driver would be measured."""
+RATE_MIN, RATE_MAX = 20, 16_000
+"""Below, two seconds hold too few reviews for a p99; beyond, the driver would be measured."""
 
 
 class Run(Struct, frozen=True):
@@ -121,7 +121,7 @@ def highest(fast_enough: Callable[[int], bool | None]) -> tuple[int, bool]:
             rate = min(RATE_MAX, good * 2)
         else:
             rate = (good + bad) // 2
-            if rate < 50:
+            if rate < RATE_MIN:
                 return good, drivers
     return good, drivers
 

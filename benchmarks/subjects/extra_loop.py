@@ -14,7 +14,7 @@ def app() -> App:
     inner = pod_security.app()
 
     async def application(scope: Any, receive: Any, send: Any) -> None:
-        for number in range(100):
+        for number in range(1000):
             _ = number * number
         await inner(scope, receive, send)
 
