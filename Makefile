@@ -41,6 +41,7 @@ lint: $(STAMP)  ## format, lint, types, layers, and that derived files are fresh
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/wouldblock webhook-config --check deploy/base/webhook-configuration.yaml
+	$(BIN)/wouldblock webhook-config --guard --check deploy/base/guard.yaml
 
 docs: $(STAMP)  ## write the derived parts of the README anew
 	WOULDBLOCK_WRITE_DOCS=1 $(BIN)/python -m pytest -q tests/test_docs.py

@@ -28,7 +28,7 @@ def policies() -> str:
     listed = json.loads(heard.getvalue())
     return _table(
         ("policy", "severity", "what"),
-        ((f"`{each['id']}`", each["severity"], each["title"]) for each in listed["policies"]),
+        ((f"`{each['id']}`", each["meta"]["severity"], each["meta"]["title"]) for each in listed),
     )
 
 

@@ -9,10 +9,10 @@ from typing import Any
 import msgspec
 import pytest
 
+from webhook import evaluate as evaluation
 from webhook.errors import NeedsState, NotComparable
-from webhook.evaluate import evaluate
 from webhook.exemptions import Exemption, Exemptions
-from webhook.policy import PASS, Context, Finding, Match, Metadata, Policy, Rule, Verdict
+from webhook.policy import PASS, Context, Finding, Match, Metadata, Outcome, Policy, Rule, Verdict
 from webhook.policyset import PolicySet
 from webhook.review import GroupVersionKind, GroupVersionResource, Request
 
@@ -60,6 +60,11 @@ def recursion(context: Context) -> Verdict:
     return recursion(context)
 
 
+def decide(policies: PolicySet, asked: Request, **changes: Any) -> Outcome:
+    """Without a clock of its own choice a test has all the time in the world."""
+    return evaluation.evaluate(policies, asked, **{"budget": 3_600.0, **changes})
+
+
 class Clock:
     def __init__(self) -> None:
         self.now = 0.0
@@ -81,7 +86,7 @@ def test_each_verdict_has_its_place() -> None:
             policy("last", lambda context: PASS),
         ]
     )
-    outcome = evaluate(chosen, request())
+    outcome = decide(chosen, request())
     assert outcome.evaluated == 0b1000_0101
     assert [each.policy for each in outcome.findings] == ["hn"]
     assert outcome.internal_errors == (("boom", "ZeroDivisionError"), ("deep", "RecursionError"))
@@ -101,7 +106,7 @@ def test_what_did_not_run_is_named() -> None:
         return PASS
 
     chosen = PolicySet([policy("a", slow), policy("b", slow), policy("c", slow)])
-    outcome = evaluate(chosen, request(), clock=clock, budget=0.5)
+    outcome = decide(chosen, request(), clock=clock, budget=0.5)
     assert (outcome.evaluated, outcome.incomplete, outcome.skipped) == (1, "deadline", ("b", "c"))
 
 
@@ -114,7 +119,7 @@ def test_a_policy_that_stops_inside_itself_gives_no_verdict() -> None:
             context.check_deadline()
 
     chosen = PolicySet([policy("a", lambda context: PASS), policy("loop", loops), policy("c", lambda context: PASS)])
-    outcome = evaluate(chosen, request(), clock=clock, budget=0.5)
+    outcome = decide(chosen, request(), clock=clock, budget=0.5)
     assert (outcome.evaluated, outcome.skipped) == (1, ("loop", "c"))
 
 
@@ -123,7 +128,7 @@ def test_a_policy_that_stops_inside_itself_gives_no_verdict() -> None:
     [({"spec": {"hostNetwork": True}}, True), ({"spec": {}}, False), ({"spec": None}, False), (7, False)],
 )
 def test_findings_of_an_update_are_new_or_pre_existing(old: Any, pre_existing: bool) -> None:
-    outcome = evaluate(PolicySet([policy("hn", host_network)]), request(old=old))
+    outcome = decide(PolicySet([policy("hn", host_network)]), request(old=old))
     assert [each.pre_existing for each in outcome.findings] == [pre_existing]
 
 
@@ -132,8 +137,8 @@ def test_a_finding_with_new_parts_is_new() -> None:
         return Verdict(findings=(Finding(policy="p", message="m", keys=tuple(context.object["keys"])),))
 
     chosen = PolicySet([policy("p", parts)])
-    grown = evaluate(chosen, request({"keys": ["a", "b"]}, {"keys": ["a"]}))
-    shrunk = evaluate(chosen, request({"keys": ["a"]}, {"keys": ["a", "b"]}))
+    grown = decide(chosen, request({"keys": ["a", "b"]}, {"keys": ["a"]}))
+    shrunk = decide(chosen, request({"keys": ["a"]}, {"keys": ["a", "b"]}))
     assert (grown.findings[0].pre_existing, shrunk.findings[0].pre_existing) == (False, True)
 
 
@@ -141,25 +146,25 @@ def test_requests_of_no_policy_decode_nothing() -> None:
     asked = request(
         resource=GroupVersionResource(version="v1", resource="secrets"), object=msgspec.Raw(b"not even JSON")
     )
-    outcome = evaluate(PolicySet([policy("hn", host_network)]), asked)
+    outcome = decide(PolicySet([policy("hn", host_network)]), asked)
     assert (outcome.evaluated, outcome.incomplete, outcome.findings) == (0, "", ())
 
 
 @pytest.mark.parametrize("raw", [b"[" * 20_000 + b"]" * 20_000, b'{"a":1e999}', b"{"])
 def test_an_object_that_cannot_be_decoded_is_incomplete(raw: bytes) -> None:
-    outcome = evaluate(PolicySet([policy("hn", host_network)]), request(object=msgspec.Raw(raw)))
+    outcome = decide(PolicySet([policy("hn", host_network)]), request(object=msgspec.Raw(raw)))
     assert outcome.incomplete == "undecodable"
 
 
 @pytest.mark.parametrize("object", [None, 7, "x", [], {"metadata": 3}, {"metadata": {"ownerReferences": [1]}}])
 def test_any_json_is_an_object(object: Any) -> None:
-    outcome = evaluate(PolicySet([policy("pass", lambda context: PASS)]), request(object=object))
+    outcome = decide(PolicySet([policy("pass", lambda context: PASS)]), request(object=object))
     assert outcome.evaluated == 1
 
 
 def test_the_owner_is_the_controller() -> None:
     pod = {"metadata": {"ownerReferences": [{"kind": "ReplicaSet", "name": "web-1", "controller": True}]}}
-    assert evaluate(PolicySet([policy("p", lambda context: PASS)]), request(pod)).owner == "ReplicaSet/web-1"
+    assert decide(PolicySet([policy("p", lambda context: PASS)]), request(pod)).owner == "ReplicaSet/web-1"
 
 
 EXEMPTION = Exemption(
@@ -187,7 +192,7 @@ AFTER = datetime.datetime(2026, 3, 2, 0, 1, tzinfo=datetime.UTC).timestamp()
     ],
 )
 def test_exempted_findings_are_recorded_with_who_answers_for_them(entry: Exemption, now: float, exempt: bool) -> None:
-    outcome = evaluate(
+    outcome = decide(
         PolicySet([policy("hn", host_network)]), request(), exemptions=Exemptions([entry]), wall=lambda: now
     )
     assert [each.exemption for each in outcome.exempted] == (["node-agent"] if exempt else [])
