@@ -57,6 +57,10 @@ class Connection(HttpToolsProtocol):
         self.head_bytes = 0
         super().on_response_complete()
 
+    def idle(self) -> bool:
+        """Whether nobody waits for an answer."""
+        return self.cycle is None or self.cycle.response_complete
+
     def overdue(self, now: float) -> None:
         """Ends the connection when its request's head, or its own end, takes too long."""
         if self.transport.is_closing():

@@ -42,6 +42,8 @@ from webhook.state import EMPTY, read_snapshot
 
 QUIET_SECONDS = 5.0
 """How long nobody may have been connected before a lame duck ends early."""
+GOODBYE_SECONDS = 0.5
+"""How long a client may take to close its side of an idle connection that ends."""
 BACKLOG = 2048
 SWITCH_SECONDS = 0.001
 """A scrape's thread gives the interpreter back after this long (Python's default is 5 ms: half of our p99)."""
@@ -169,6 +171,24 @@ class Server(Companion):
         self._drain_seconds = drain_seconds
         self._log = log
         self._draining: asyncio.Task[None] | None = None
+
+    async def main_loop(self) -> None:
+        await super().main_loop()
+        await self._hang_up()
+
+    async def _hang_up(self) -> None:
+        """Says goodbye to idle connections, and does not wait long for theirs; uvicorn then waits for what is busy."""
+        for server in self.servers:
+            server.close()
+        connections = self.server_state.connections
+        for connection in list(connections):
+            connection.shutdown()
+        end = time.monotonic() + GOODBYE_SECONDS
+        while connections and time.monotonic() < end:
+            await asyncio.sleep(0.02)
+        for connection in list(connections):
+            if isinstance(connection, Connection) and connection.idle():
+                connection.transport.abort()
 
     def drain(self) -> None:
         """The first call starts the lame duck, the second ends at once."""

@@ -183,7 +183,7 @@ class Tracing:
     def __call__(self, headers: Iterable[tuple[bytes, bytes]]) -> AbstractContextManager[Callable[[str, Any], None]]:
         try:
             parent = next((value for name, value in headers if name == b"traceparent"), b"")
-            carrier = {"traceparent": parent.decode("ascii")} if 0 < len(parent) <= TRACEPARENT_BYTES else {}
+            carrier = {"traceparent": parent.decode("latin-1")} if 0 < len(parent) <= TRACEPARENT_BYTES else {}
             return self._span(self._extract(carrier))
         except Exception:
             return _no_span()
