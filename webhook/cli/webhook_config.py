@@ -48,6 +48,7 @@ def register(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--policies",
         nargs="+",
+        action="extend",
         type=Path,
         default=[],
         metavar="PATH",
@@ -90,15 +91,19 @@ def run(args: argparse.Namespace) -> int:
     objects = registration.guard(configuration) if args.guard else [configuration]
     if args.check:
         return _check(args.check, objects, compare_ca=args.ca_file is not None)
-    print(_yaml(objects) if args.output == "yaml" else _json(objects), end="")
+    if args.output == "yaml":
+        how = "wouldblock webhook-config" + " --guard" * args.guard
+        print(f"# Made by `{how}`: it follows from the policies, so do not edit it.\n{_yaml(objects)}", end="")
+    else:
+        print(_json(objects), end="")
     return cli.FINE
 
 
 def _policies(paths: list[Path]) -> PolicySet:
     # The compiler is not needed for --help.
-    from webhook import load
+    from webhook.load import load, shipped
 
-    policies = load.load(paths or load.shipped())
+    policies = load(paths or shipped())
     if policies.broken:
         raise InvalidInput(policies.broken)
     return policies
