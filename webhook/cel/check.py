@@ -91,6 +91,8 @@ class _Checker:
         self.names: dict[int, str] = {}
         self.overloads: dict[int, tuple[Overload, ...]] = {}
         self.static: set[int] = set()
+        self.range_at: dict[int, int] = {}
+        """Where the range of a comprehension that a macro made up is said to stand."""
 
     def problem(self, at: int, message: str) -> Type:
         self.problems.append(Diagnostic(at, message))
@@ -123,6 +125,11 @@ class _Checker:
             return name, type_of(TYPES[name])
         return None
 
+    def is_local(self, name: str) -> bool:
+        """Whether the first part of a dotted name is a macro's variable, which hides declared names."""
+        first = name.partition(".")[0]
+        return any(first in scope for scope in self.scopes)
+
     def ident(self, node: Ident) -> Type:
         found = self.lookup(node.name)
         if found is None:
@@ -138,7 +145,7 @@ class _Checker:
     def select(self, node: Select) -> Type:
         if not node.optional:
             name = qualified_name(node)
-            found = self.lookup(name) if name is not None else None
+            found = self.lookup(name) if name is not None and not self.is_local(name) else None
             if found is not None:
                 self.names[node.id], type = found
                 return type
@@ -355,7 +362,7 @@ class _Checker:
                 self.bindings.assignable(DYN, type)
                 return DYN, DYN
         self.problem(
-            node.range.at,
+            self.range_at.get(node.id, node.range.at),
             f"expression of type '{type}' cannot be range of a comprehension (must be list, map, or dynamic)",
         )
         return ERROR, ERROR
@@ -373,6 +380,7 @@ class _Checker:
         return self.resolve(node, "_?_:_", (BOOL, then, none), record=False)
 
     def sort_by(self, node: SortBy) -> Type:
+        self.range_at[node.keys.id] = node.at
         self.check(node.keys)
         target, keys = self.types[node.target.id], self.types[node.keys.id]
         return self.resolve(node, "@sortByAssociatedKeys", (target, keys), member=True)

@@ -60,6 +60,8 @@ _METHODS: Final = {
     "authorizer.requestResource": "authorizer",
 }
 _PRIMITIVE: Final = ("null", "bool", "int", "uint", "double", "string", "bytes")
+_EXACT: Final = 2**53
+"""Below it, comparing a number with a constant exactly and as doubles is the same."""
 _LAZY: Final = ("or", "orValue")
 
 
@@ -326,7 +328,8 @@ class Body:
             return f"({one} {'is' if positive else 'is not'} {other})"
         for left, argument in enumerate(node.arguments):
             constant = self.facts[argument.id].constant
-            if constant.__class__ in (int, float) and constant not in (0, 1) and "dyn" in kinds:
+            exact = constant.__class__ in (int, float) and abs(constant) < _EXACT
+            if exact and constant not in (0, 1) and "dyn" in kinds:
                 return f"({inner[1 - left]} {symbol} {inner[left]})"
         return f"{self.module.helper(equality.equals if positive else equality.differs)}({one}, {other})"
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from webhook.cel.error import CelError, no_overload, no_overload_of
+from webhook.cel.error import CelError, no_ability, no_overload
 from webhook.cel.values import (
     ABSENT,
     Duration,
@@ -43,7 +43,12 @@ def equals(one: Any, other: Any) -> bool:
     if kind is str or kind is bool or one is None:
         return other.__class__ is kind and bool(one == other)
     if kind in _NUMBERS:
-        return other.__class__ in _NUMBERS and bool(one == other)
+        if other.__class__ not in _NUMBERS:
+            return False
+        # The server compares a double with an integer as two doubles; Python would compare exactly.
+        if kind is float or other.__class__ is float:
+            return float(one) == float(other)
+        return bool(one == other)
     if kind is list:
         if other.__class__ is not list or len(one) != len(other):
             return False
@@ -74,11 +79,12 @@ def _element_equals(one: Any, other: Any) -> bool:
 
 
 def differs(one: Any, other: Any) -> bool:
-    return not equals(one, other)
+    """CEL's `!=`: whatever is not strictly equal differs, an erring comparison too."""
+    return not equal_or_error(one, other)
 
 
 def equal_or_error(one: Any, other: Any) -> bool:
-    """Membership's comparison: an error counts as unequal."""
+    """Equality for membership and `!=`: an error counts as unequal."""
     try:
         return equals(one, other)
     except CelError:
@@ -119,13 +125,15 @@ def compare(one: Any, other: Any, operator: int) -> int:
     if kind in _NUMBERS:
         if other.__class__ not in _NUMBERS:
             no_overload()
-        if one != one or other != other:  # noqa: PLR0124
+        if one != one or other != other:
             raise CelError("NaN values cannot be ordered")
+        if kind is float or other.__class__ is float:
+            one, other = float(one), float(other)
     elif kind in _ORDERED:
         if other.__class__ is not kind:
             no_overload()
     else:
-        no_overload_of(_NAMES[operator])
+        no_ability(one, _NAMES[operator])
     return -1 if one < other else int(one != other)
 
 

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 from typing import Any, NoReturn
 
-from webhook.cel.values import go_name, type_name
+from webhook.cel.values import Duration, Timestamp, go_name, type_name
+
+_RECEIVERS = (str, Timestamp, Duration)
 
 
 class CelError(Exception):
@@ -31,6 +33,13 @@ def no_overload() -> NoReturn:
 def no_overload_of(name: str) -> NoReturn:
     """For operators and `size` whose first operand lacks the ability."""
     raise CelError(f"{NO_OVERLOAD}: {name}")
+
+
+def no_ability(operand: Any, name: str) -> NoReturn:
+    """For an operator whose first operand lacks the ability. Types that have methods of their own do not name it."""
+    if operand.__class__ in _RECEIVERS:
+        no_overload()
+    no_overload_of(name)
 
 
 def misfit(name: str, arguments: tuple[Any, ...]) -> NoReturn:

@@ -13,6 +13,7 @@ from webhook.cel.diagnostics import Diagnostic, Failed
 from webhook.cel.dispatch import dispatcher
 from webhook.cel.error import CelError
 from webhook.cel.facts import children
+from webhook.cel.library.format import format_type_problem, parse_format
 from webhook.cel.patterns import compile_pattern
 from webhook.cel.tree import Call, Index, ListLiteral, Literal, MapLiteral, Node
 from webhook.cel.types import Type, equivalent
@@ -31,8 +32,9 @@ def validate(checked: Checked) -> None:
         match node:
             case Call(function="format", target=target) if target is not None:
                 homogeneous = False
+                _check_format(checked, node, problems)
             case Call(function=("duration" | "timestamp") as function, arguments=(Literal() as argument,)):
-                if argument.kind == "string" and _fails(checked, node, argument.value):
+                if argument.kind in ("string", "int") and _fails(checked, node, argument.value):
                     problems.append(Diagnostic(argument.at, f"invalid {function} argument"))
             case Call(function="matches"):
                 pattern = node.arguments[-1]
@@ -40,10 +42,10 @@ def validate(checked: Checked) -> None:
                     problems.append(Diagnostic(pattern.at, "invalid matches argument"))
             case ListLiteral() if homogeneous:
                 found = [(element, at in node.optional) for at, element in enumerate(node.elements)]
-                _same(checked, found, problems)
+                problems.extend(_odd(checked, found)[:1])
             case MapLiteral() if homogeneous:
-                _same(checked, [(entry.key, False) for entry in node.entries], problems)
-                _same(checked, [(entry.value, entry.optional) for entry in node.entries], problems)
+                problems.extend(_odd(checked, [(entry.key, False) for entry in node.entries]))
+                problems.extend(_odd(checked, [(entry.value, entry.optional) for entry in node.entries]))
         for child in children(node):
             if child.id in checked.types:
                 visit(child, homogeneous)
@@ -53,8 +55,9 @@ def validate(checked: Checked) -> None:
         raise Failed(problems)
 
 
-def _same(checked: Checked, elements: list[tuple[Node, bool]], problems: list[Diagnostic]) -> None:
-    """Reports the first element whose type is not that of the first one."""
+def _odd(checked: Checked, elements: list[tuple[Node, bool]]) -> list[Diagnostic]:
+    """The elements whose type is not that of the first one. Of a list the server reports one, of a map all."""
+    problems: list[Diagnostic] = []
     first: Type | None = None
     for element, optional in elements:
         type = checked.type(element)
@@ -64,7 +67,7 @@ def _same(checked: Checked, elements: list[tuple[Node, bool]], problems: list[Di
             first = type
         elif not equivalent(first, type):
             problems.append(Diagnostic(element.at, f"expected type '{first}' but found '{type}'"))
-            return
+    return problems
 
 
 def fold(checked: Checked) -> dict[int, Any]:
@@ -124,3 +127,32 @@ def _compiles(pattern: str) -> bool:
     except CelError:
         return False
     return True
+
+
+def _check_format(checked: Checked, node: Call, problems: list[Diagnostic]) -> None:
+    """A constant format string with a literal list: verbs, number and static types of the arguments."""
+    text, arguments = node.target, node.arguments
+    if not isinstance(text, Literal) or text.kind != "string" or len(arguments) != 1:
+        return
+    if not isinstance(arguments[0], ListLiteral):
+        return
+    elements = arguments[0].elements
+    used = 0
+    try:
+        for piece in parse_format(text.value):
+            if isinstance(piece, str):
+                continue
+            if used >= len(elements):
+                raise CelError(f"index {used} out of range")
+            type = checked.type(elements[used])
+            problem = format_type_problem(piece[0], type)
+            if problem:
+                problems.append(Diagnostic(elements[used].at, problem))
+                return
+            used += 1
+    except CelError as error:
+        problems.append(Diagnostic(node.at, error.text))
+        return
+    if used < len(elements):
+        count = f"(expected {used}, got {len(elements)})"
+        problems.append(Diagnostic(node.at, f"too many arguments supplied to string.format {count}"))

@@ -43,12 +43,12 @@ def expand_member(
             body = arguments[-1] if function == "map" else None
             predicate = arguments[1] if function == "filter" or count == 3 else None
             return Fold(id=new_id(), at=at, macro=function, range=target, variable=name, predicate=predicate, body=body)
-        case (("all" | "exists" | "existsOne"), 3):
+        case (("all" | "exists" | "exists_one" | "existsOne"), 3):
             first, second = _two(arguments)
             return Fold(
                 id=new_id(),
                 at=at,
-                macro=function,
+                macro="existsOne" if function == "exists_one" else function,
                 range=target,
                 variable=first,
                 second=second,

@@ -110,7 +110,7 @@ class _Parser:
             return self.advance()
         if not expecting:
             self.fail(f"missing '{kind}' at '{self.token.text}'")
-        extra = self.index + 1 < len(self.tokens) and self.tokens[self.index + 1].kind == kind
+        extra = self.index + 1 < len(self.tokens) and f"'{self.tokens[self.index + 1].kind}'" in expecting
         self.fail(f"{'extraneous' if extra else 'mismatched'} input '{self.token.text}' expecting {expecting}")
 
     def id(self) -> int:
@@ -289,6 +289,10 @@ class _Parser:
         if token.kind not in ("name", "quoted") or token.text in _CONSTANTS:
             if token.kind == "name" or optional:
                 self.fail(f"mismatched input '{token.text}' expecting IDENTIFIER")
+            if token.kind == "in":
+                # The server's parser goes on as if the dot were not there.
+                self.problems.append(Diagnostic(token.at, "Syntax error: no viable alternative at input '.in'"))
+                return node
             self.fail(f"no viable alternative at input '.{token.text}'")
         self.advance()
         field = token.text.strip("`")

@@ -11,6 +11,8 @@ import re2
 from webhook.cel.error import CelError
 
 _LONGEST_ECHO = 100
+_ANY_BYTE = re.compile(r"(?<!\\)(?:\\\\)*\\C")
+"""Go has no `\\C`."""
 
 
 class Pattern:
@@ -20,6 +22,8 @@ class Pattern:
 
     def __init__(self, text: str) -> None:
         self.text = text
+        if _ANY_BYTE.search(text):
+            raise CelError("error parsing regexp: invalid escape sequence: `\\C`")
         options = re2.Options()
         options.log_errors = False
         options.max_mem = 64 << 20

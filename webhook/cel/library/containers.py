@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, Final
 
 from webhook.cel.equality import equal_or_error, equals, member
-from webhook.cel.error import CelError, no_overload, no_overload_of
+from webhook.cel.error import NO_OVERLOAD, CelError, no_ability, no_overload
 from webhook.cel.overload import row
 from webhook.cel.values import ABSENT, NONE, Duration, Map, Optional, Timestamp, Uint, type_name
 
@@ -16,7 +16,7 @@ _RANGE_LIMIT: Final = 1_000_000
 def size(value: Any) -> int:
     if value.__class__ in _SIZED:
         return len(value)
-    no_overload_of("size")
+    no_ability(value, "size")
 
 
 # -- lists
@@ -42,6 +42,15 @@ def flatten(values: list[Any], depth: int = 1) -> list[Any]:
             break
         flat = [inner for value in flat for inner in (value if value.__class__ is list else (value,))]
     return list(flat)
+
+
+def flatten_dyn(values: Any, *depth: Any) -> list[Any]:
+    if values.__class__ is not list:
+        name = {"list": "list(dyn)", "map": "map(dyn, dyn)"}.get(type_name(values), type_name(values))
+        raise CelError(f"{NO_OVERLOAD}: {name}.flatten({', '.join(map(type_name, depth))})")
+    if depth and depth[0].__class__ is not int:
+        raise CelError("internal error: interface conversion: ref.Val is not types.Int")
+    return flatten(values, *depth)
 
 
 def span(count: int) -> list[int]:
@@ -73,7 +82,7 @@ def sort(values: list[Any]) -> list[Any]:
 
 def sort_by_keys(values: list[Any], keys: list[Any]) -> list[Any]:
     if values.__class__ is not list:
-        no_overload_of("sort")
+        no_ability(values, "sort")
     if not values:
         return []
     kind = keys[0].__class__
@@ -165,13 +174,13 @@ _ELEMENTS: Final = ("int", "uint", "double", "bool", "duration", "timestamp", "s
 OVERLOADS: Final = (
     *(
         row(f"{signature} -> int", size, template="len({0})", on_dyn=size, total=True)
-        for kind in ("string", "bytes", "list(A)", "map(A, B)")
+        for kind in ("bytes", "list(A)", "map(A, B)", "string")
         for signature in (f"size({kind})", f"{kind}.size()")
     ),
     row("list(T).slice(int, int) -> list(T)", cut),
-    row("list(list(T)).flatten() -> list(T)", flatten),
-    row("list(dyn).flatten(int) -> list(dyn)", flatten),
-    *(row(f"list({kind}).sort() -> list({kind})", sort, misfit="plain") for kind in _ELEMENTS),
+    row("list(list(T)).flatten() -> list(T)", flatten, on_dyn=flatten_dyn),
+    row("list(dyn).flatten(int) -> list(dyn)", flatten, on_dyn=flatten_dyn),
+    *(row(f"list({kind}).sort() -> list({kind})", sort, on_dyn=sort) for kind in _ELEMENTS),
     *(
         row(f"list(T).@sortByAssociatedKeys(list({kind})) -> list(T)", sort_by_keys, on_dyn=sort_by_keys)
         for kind in _ELEMENTS

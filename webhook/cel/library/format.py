@@ -13,6 +13,7 @@ from webhook.cel.library.conversions import string_of_bool
 from webhook.cel.library.time import duration_text, timestamp_text
 from webhook.cel.overload import row
 from webhook.cel.text import double_text
+from webhook.cel.types import Type
 from webhook.cel.values import Duration, Map, Timestamp, TypeValue, Uint, key_from, type_name
 
 _SUPERSCRIPT: Final = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
@@ -82,6 +83,39 @@ def format_one(verb: str, precision: int, value: Any) -> str:
     return _VERBS[verb](value, 6 if precision < 0 else precision)
 
 
+_ACCEPTED: Final = {
+    "s": ("string", "bool", "bytes", "int", "uint", "double", "map", "list", "type", "duration", "timestamp", "null"),
+    "d": ("int", "uint"),
+    "f": ("double", "string"),
+    "e": ("double", "string"),
+    "b": ("int", "uint", "bool"),
+    "o": ("int", "uint"),
+    "x": ("int", "uint", "string", "bytes"),
+    "X": ("int", "uint", "string", "bytes"),
+}
+
+
+def format_type_problem(verb: str, type: Type) -> str:
+    """What the server's checker says of an argument of this static type; empty when it fits."""
+    if type.kind in ("dyn", "error", "parameter", *_ACCEPTED[verb]):
+        return ""
+    return _error(_TEXTS[verb], type.runtime().partition("(")[0]).text
+
+
+_HEX_TEXT: Final = "only integers, byte buffers, and strings can be formatted as hex"
+_TEXTS: Final = {
+    "s": "string clause can only be used on strings, bools, bytes, ints, doubles, maps, lists, types, durations, and "
+    "timestamps",
+    "d": "decimal clause can only be used on integers",
+    "f": "fixed-point clause can only be used on doubles",
+    "e": "scientific clause can only be used on doubles",
+    "b": "only integers and bools can be formatted as binary",
+    "o": "octal clause can only be used on integers",
+    "x": _HEX_TEXT,
+    "X": _HEX_TEXT,
+}
+
+
 def _error(text: str, given: str) -> CelError:
     return CelError(f"error during formatting: {text}, was given {given}")
 
@@ -113,11 +147,7 @@ def _string(value: Any, _: int = 0, *, inner: bool = False) -> str:
             return f"[{', '.join(_string(element, inner=True) for element in value)}]"
         case dict() | Map():
             return _map(value)
-    raise _error(
-        "string clause can only be used on strings, bools, bytes, ints, doubles, maps, lists, types, durations, and "
-        "timestamps",
-        type_name(value),
-    )
+    raise _error(_TEXTS["s"], type_name(value))
 
 
 def _map(value: dict[Any, Any]) -> str:
@@ -126,21 +156,21 @@ def _map(value: dict[Any, Any]) -> str:
         key = key_from(key)
         if key.__class__ not in (str, bool, int, Uint):
             raise _error("no formatting function for map key", type_name(key))
-        entries.append((_string(key), f"{_string(key, inner=True)}:{_string(element, inner=True)}"))
+        entries.append((_string(key, inner=True), f"{_string(key, inner=True)}:{_string(element, inner=True)}"))
     return "{" + ", ".join(text for _, text in sorted(entries)) + "}"
 
 
 def _decimal(value: Any, _: int) -> str:
     if value.__class__ not in (int, Uint):
-        raise _error("decimal clause can only be used on integers", type_name(value))
+        raise _error(_TEXTS["d"], type_name(value))
     return str(int(value))
 
 
-def _number(value: Any, clause: str) -> float:
+def _number(value: Any, verb: str) -> float:
     if value.__class__ is str and value in _NUMBERS:
         return _NUMBERS[value]
     if value.__class__ is not float:
-        raise _error(f"{clause} clause can only be used on doubles", type_name(value))
+        raise _error(_TEXTS[verb], type_name(value))
     return float(value)
 
 
@@ -149,29 +179,30 @@ def _not_finite(value: float) -> str:
 
 
 def _fixed(value: Any, precision: int) -> str:
-    number = _number(value, "fixed-point")
+    number = _number(value, "f")
     return f"{number:,.{precision}f}" if math.isfinite(number) else _not_finite(number)
 
 
 def _scientific(value: Any, precision: int) -> str:
-    number = _number(value, "scientific")
+    number = _number(value, "e")
+    # The server's text library takes the precision for a width, and always prints six digits.
     if not math.isfinite(number):
-        return _not_finite(number)
-    mantissa, _, exponent = f"{number:.{precision}e}".partition("e")
-    return f"{mantissa}×10{exponent.removeprefix('+').translate(_SUPERSCRIPT)}"
+        return _not_finite(number).rjust(precision)
+    mantissa, _, exponent = f"{number:.6e}".partition("e")
+    return f"{mantissa}×10{exponent.removeprefix('+').translate(_SUPERSCRIPT)}".rjust(precision)
 
 
 def _binary(value: Any, _: int) -> str:
     if value.__class__ is bool:
         return "1" if value else "0"
     if value.__class__ not in (int, Uint):
-        raise _error("only integers and bools can be formatted as binary", type_name(value))
+        raise _error(_TEXTS["b"], type_name(value))
     return f"{int(value):b}"
 
 
 def _octal(value: Any, _: int) -> str:
     if value.__class__ not in (int, Uint):
-        raise _error("octal clause can only be used on integers", type_name(value))
+        raise _error(_TEXTS["o"], type_name(value))
     return f"{int(value):o}"
 
 
@@ -183,7 +214,7 @@ def _hex(value: Any, _: int) -> str:
             return value.hex()
         case int() if value.__class__ is not bool:
             return f"{int(value):x}"
-    raise _error("only integers, byte buffers, and strings can be formatted as hex", type_name(value))
+    raise _error(_HEX_TEXT, type_name(value))
 
 
 def _upper_hex(value: Any, _: int) -> str:

@@ -16,7 +16,15 @@ _ADD: Final = next(overload.on_dyn for overload in OPERATORS if overload.functio
 
 
 def is_sorted(values: list[Any]) -> bool:
-    return all(not equality.greater(one, other) for one, other in zip(values, values[1:], strict=False))
+    return not any(_beyond(one, other, equality.greater) for one, other in zip(values, values[1:], strict=False))
+
+
+def _beyond(one: Any, other: Any, compare: Callable[[Any, Any], bool]) -> bool:
+    """The server looks at the order of two elements and not at an error of comparing them."""
+    try:
+        return compare(one, other)
+    except CelError:
+        return False
 
 
 def _total(zero: Any) -> Callable[[list[Any]], Any]:
@@ -42,7 +50,7 @@ def _extreme(values: list[Any], name: str, better: Callable[[Any, Any], bool]) -
         raise CelError(f"{name} called on empty list")
     found = values[0]
     for value in values[1:]:
-        if better(value, found):
+        if _beyond(value, found, better):
             found = value
     return found
 

@@ -185,7 +185,8 @@ def cidr(text: str) -> CIDR:
         return _cidr(text)
     except CelError as error:
         where = "network address parse error during conversion from string: "
-        raise CelError(f"{where}{where}{error.text}") from None
+        twice = "" if error.text.startswith("IPv4-mapped") else where
+        raise CelError(f"{where}{twice}{error.text}") from None
 
 
 def _cidr(text: str) -> CIDR:
@@ -204,7 +205,7 @@ def _cidr(text: str) -> CIDR:
     if int(bits) > found.bits:
         raise CelError(f"{where}prefix length out of range")
     if found.bits == 128 and found.number >> 32 == _MAPPED:
-        raise CelError(f'IPv4-mapped IPv6 address "{address}" is not allowed')
+        raise CelError(f'IPv4-mapped IPv6 address "{text}" is not allowed')
     return CIDR(found, int(bits))
 
 

@@ -6,7 +6,7 @@ import math
 from typing import Any, Final
 
 from webhook.cel import equality, runtime
-from webhook.cel.error import INTEGER_OVERFLOW, UNSIGNED_OVERFLOW, CelError, no_overload, no_overload_of
+from webhook.cel.error import INTEGER_OVERFLOW, UNSIGNED_OVERFLOW, CelError, no_ability, no_overload
 from webhook.cel.overload import Overload, row
 from webhook.cel.values import INT_MAX, INT_MIN, UINT_MAX, Duration, Timestamp, Uint
 
@@ -177,7 +177,7 @@ def _by_class(name: str, choices: dict[Any, Any]) -> Any:
         if call is None:
             if one.__class__ in able:
                 no_overload()
-            no_overload_of(name)
+            no_ability(one, name)
         return call(one, other)
 
     return choose
@@ -188,9 +188,11 @@ def negate(value: Any) -> Any:
         return int64(-value)
     if value.__class__ is float:
         return -value
+    if value.__class__ is Duration:
+        return duration(-value.ns)
     if value.__class__ is bool:
         no_overload()
-    no_overload_of("-_")
+    no_ability(value, "-_")
 
 
 def invert(value: Any) -> bool:
@@ -241,39 +243,39 @@ OVERLOADS: Final = (
     *_rows(
         "_+_",
         _by_class("_+_", _ADD),
-        ("(int, int) -> int", add_int, ""),
-        ("(uint, uint) -> uint", add_uint, ""),
-        ("(double, double) -> double", plus, "({0} + {1})"),
-        ("(string, string) -> string", plus, "({0} + {1})"),
         ("(bytes, bytes) -> bytes", plus, "({0} + {1})"),
-        ("(list(T), list(T)) -> list(T)", plus, "({0} + {1})"),
+        ("(double, double) -> double", plus, "({0} + {1})"),
         ("(duration, duration) -> duration", add_duration, ""),
-        ("(timestamp, duration) -> timestamp", add_timestamp, ""),
         ("(duration, timestamp) -> timestamp", add_to_timestamp, ""),
+        ("(timestamp, duration) -> timestamp", add_timestamp, ""),
+        ("(int, int) -> int", add_int, ""),
+        ("(list(T), list(T)) -> list(T)", plus, "({0} + {1})"),
+        ("(string, string) -> string", plus, "({0} + {1})"),
+        ("(uint, uint) -> uint", add_uint, ""),
     ),
     *_rows(
         "_-_",
         _by_class("_-_", _SUBTRACT),
-        ("(int, int) -> int", subtract_int, ""),
-        ("(uint, uint) -> uint", subtract_uint, ""),
         ("(double, double) -> double", minus, "({0} - {1})"),
         ("(duration, duration) -> duration", subtract_duration, ""),
-        ("(timestamp, timestamp) -> duration", subtract_timestamps, ""),
+        ("(int, int) -> int", subtract_int, ""),
         ("(timestamp, duration) -> timestamp", subtract_from_timestamp, ""),
+        ("(timestamp, timestamp) -> duration", subtract_timestamps, ""),
+        ("(uint, uint) -> uint", subtract_uint, ""),
     ),
     *_rows(
         "_*_",
         _by_class("_*_", _MULTIPLY),
+        ("(double, double) -> double", multiply_double, "({0} * {1})"),
         ("(int, int) -> int", multiply_int, ""),
         ("(uint, uint) -> uint", multiply_uint, ""),
-        ("(double, double) -> double", multiply_double, "({0} * {1})"),
     ),
     *_rows(
         "_/_",
         _by_class("_/_", _DIVIDE),
+        ("(double, double) -> double", divide_double, ""),
         ("(int, int) -> int", divide_int, ""),
         ("(uint, uint) -> uint", divide_uint, ""),
-        ("(double, double) -> double", divide_double, ""),
     ),
     *_rows(
         "_%_",
@@ -281,7 +283,7 @@ OVERLOADS: Final = (
         ("(int, int) -> int", modulo_int, ""),
         ("(uint, uint) -> uint", modulo_uint, ""),
     ),
-    *_rows("-_", negate, ("(int) -> int", negate_int, ""), ("(double) -> double", negate_double, "(-{0})")),
+    *_rows("-_", negate, ("(double) -> double", negate_double, "(-{0})"), ("(int) -> int", negate_int, "")),
     row("@in(T, list(T)) -> bool", equality.member, on_dyn=equality.member, total=True),
     row("@in(K, map(K, V)) -> bool", equality.member, on_dyn=equality.member, total=True),
     row("_[_](list(T), int) -> T", runtime.index, on_dyn=runtime.index),

@@ -24,15 +24,18 @@ _FACTORS: Final = 18
 class Quantity(Library):
     """`value * 10**scale`. `big`: held as an arbitrary decimal; `made`: the result of arithmetic."""
 
-    __slots__ = ("big", "form", "made", "scale", "value")
+    __slots__ = ("big", "form", "made", "scale", "value", "written")
     tag = "quantity"
 
-    def __init__(self, value: int, scale: int, form: str, *, big: bool = False, made: bool = False) -> None:
+    def __init__(
+        self, value: int, scale: int, form: str, *, big: bool = False, made: bool = False, written: str = ""
+    ) -> None:
         self.value = value
         self.scale = scale
         self.form = form
         self.big = big
         self.made = made
+        self.written = written
 
     @property
     def exact(self) -> Fraction:
@@ -45,7 +48,9 @@ class Quantity(Library):
         return self.exact == other.exact
 
     def text(self) -> str:
-        """The canonical form: no fraction, the largest suffix that allows it."""
+        """As it was written where the 64-bit form took it; else canonical: no fraction, the largest suffix possible."""
+        if self.written:
+            return self.written
         number = self.exact
         if number == 0:
             return "0"
@@ -86,7 +91,7 @@ def quantity(text: str) -> Quantity:
         room = -1 if fraction else 15 - len(whole) - int(exponent * 3 / 10) - 1
     scale -= len(fraction)
     if room >= 0 and scale >= _NANO and digits * mantissa <= INT_MAX:
-        return Quantity(direction * digits * mantissa, scale, form)
+        return Quantity(direction * digits * mantissa, scale, form, written=text)
     return _large(digits, base, exponent, len(fraction), form, direction)
 
 

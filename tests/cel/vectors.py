@@ -1,0 +1,213 @@
+"""Runs conformance vectors through the compiler. The data is the API server's engine's own."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from webhook.cel.tagged import encode
+from webhook.cel.types import DYN, NULL, Type, parse_type
+from webhook.cel.unit import (
+    CompileErrors,
+    EvalError,
+    Expression,
+    Inputs,
+    Returns,
+    Unit,
+    Variable,
+    compile_unit,
+)
+from webhook.cel.values import Duration, Timestamp, TypeValue, Uint, make_map
+
+PASS, REFUSED, WRONG = "pass", "refused", "wrong"
+"""`refused`: not supported yet, and said so at compile time."""
+
+REQUEST: dict[str, Any] = {
+    "operation": "CREATE",
+    "userInfo": {"username": "alice", "groups": ["dev", "system:authenticated"]},
+    "dryRun": False,
+}
+
+
+def rows(path: Path) -> Iterator[dict[str, Any]]:
+    for line in path.read_text().splitlines():
+        yield json.loads(line)
+
+
+def go_json(text: str) -> Any:
+    """JSON as Kubernetes' decoder reads it: integers beyond int64 become doubles."""
+
+    def integer(digits: str) -> int | float:
+        value = int(digits)
+        return value if -(2**63) <= value < 2**63 else float(digits)
+
+    return json.loads(text, parse_int=integer)
+
+
+def decode(tagged: Mapping[str, Any]) -> Any:
+    ((tag, value),) = tagged.items()
+    match tag:
+        case "int":
+            return int(value)
+        case "uint":
+            return Uint(value)
+        case "double":
+            return float(value)
+        case "bytes":
+            return bytes.fromhex(value)
+        case "list":
+            return [decode(element) for element in value]
+        case "map":
+            return make_map((decode(key), decode(element)) for key, element in value)
+        case "type":
+            return TypeValue(value)
+        case "timestamp" | "duration":
+            ns = int(value["seconds"]) * 10**9 + value["nanos"]
+            return Timestamp(ns) if tag == "timestamp" else Duration(ns)
+        case _:
+            return value
+
+
+def canonical(tagged: Any) -> Any:
+    """A tagged value in a form that compares as CEL would: maps without order, doubles as numbers."""
+    if not isinstance(tagged, dict):
+        return tagged
+    ((tag, value),) = tagged.items()
+    match tag:
+        case "double":
+            number = float(value)
+            return ("double", "NaN" if math.isnan(number) else number)
+        case "list":
+            return ("list", [canonical(element) for element in value])
+        case "map":
+            return ("map", sorted((repr(canonical(key)), repr(canonical(element))) for key, element in value))
+        case "optional":
+            return ("optional", None if value is None else canonical(value))
+        case "timestamp" | "duration":
+            return (tag, int(value["seconds"]), value["nanos"])
+    return (tag, value)
+
+
+class Case:
+    """One evaluation: what is declared and bound, and what came out."""
+
+    def __init__(self, text: str, **inputs: Any) -> None:
+        self.text = text
+        self.returns: Returns = inputs.pop("returns", "any")
+        self.declared: dict[str, Type] = inputs.pop("declared", {})
+        self.variables: list[dict[str, str]] = inputs.pop("variables", [])
+        self.params_declared: bool = inputs.pop("params_declared", False)
+        self.authorizer: bool = inputs.pop("authorizer", True)
+        self.inputs = Inputs(**inputs)
+
+    def compile(self) -> Unit | list[str]:
+        """The unit, or compile errors as the vectors write them."""
+        try:
+            return compile_unit(
+                [Expression(path="expression", text=self.text, returns=self.returns, authorizer=self.authorizer)],
+                variables=[
+                    Variable(name=variable["name"], path=variable["name"], text=variable["expression"])
+                    for variable in self.variables
+                ],
+                params=self.params_declared,
+                declared=self.declared,
+            )
+        except CompileErrors as failed:
+            return [
+                f"{error.line}:{error.column}: {error.message}" if error.line else error.message
+                for error in failed.errors
+            ]
+
+    def run(self) -> dict[str, Any]:
+        """`{"value"}`, `{"error"}` or `{"compile_errors"}`, as the vectors write them."""
+        unit = self.compile()
+        if isinstance(unit, list):
+            return {"compile_errors": unit}
+        value = unit.start(self.inputs).value(0)
+        unit.close()
+        if isinstance(value, EvalError):
+            return {"error": value.text}
+        return {"value": encode(value)}
+
+
+def judge(found: dict[str, Any], expected: dict[str, Any]) -> str:
+    """`expected` has one of `value`, `error`, `compile_errors`; error texts are compared exactly but for internal
+    errors of the server, whose prefix counts."""
+    if any("not supported yet" in message for message in found.get("compile_errors", ())):
+        return REFUSED
+    if "value" in expected:
+        same = "value" in found and canonical(found["value"]) == canonical(expected["value"])
+        return PASS if same else WRONG
+    if "error" in expected:
+        wanted, got = expected["error"], found.get("error")
+        if got is not None and wanted.startswith("internal error: "):
+            return PASS
+        return PASS if got == wanted else WRONG
+    return PASS if found.get("compile_errors") == expected["compile_errors"] else WRONG
+
+
+def types_of(environment: list[dict[str, Any]]) -> dict[str, Type] | None:
+    """The declared variables of a specification vector; `None` when it declares what we do not model."""
+    found: dict[str, Type] = {}
+    for declaration in environment:
+        text = declaration.get("type")
+        if text is None or "wrapper" in text or "<" in text:
+            return None
+        name = declaration["name"]
+        found[name] = (
+            DYN if text in ("any", "dyn") or "google" in text else NULL if text == "null_type" else parse_type(text)
+        )
+    return found
+
+
+def differential(row: dict[str, Any], objects: Mapping[str, Any]) -> Case:
+    """A row of `differential.jsonl`."""
+    returns = row.get("return", "any")
+    request = dict(REQUEST)
+    bound: dict[str, Any] = {"object": objects[row["obj"]]}
+    if row.get("delete"):
+        bound = {"object": None, "old_object": objects[row["obj"]]}
+        request["operation"] = "DELETE"
+    elif "old" in row:
+        bound["old_object"] = objects[row["old"]]
+        request["operation"] = "UPDATE"
+    kind = request["operation"].capitalize() + "Options"
+    request["options"] = {"kind": kind, "apiVersion": "meta.k8s.io/v1"}
+    described = bound["object"] or bound["old_object"]
+    group, _, version = described["apiVersion"].rpartition("/")
+    request["kind"] = request["requestKind"] = {"group": group, "version": version, "kind": described["kind"]}
+    request["resource"] = request["requestResource"] = {
+        "group": group,
+        "version": version,
+        "resource": plural(described["kind"]),
+    }
+    metadata = described["metadata"]
+    request |= {key: metadata[key] for key in ("name", "namespace") if metadata.get(key)}
+    if "params" in row:
+        bound["params"] = None if row["params"] == "none" else objects[row["params"]]
+    if "ns" in row:
+        bound["namespace_object"] = objects[row["ns"]]
+    return Case(
+        row["expr"],
+        returns=returns,
+        variables=row.get("vars", []),
+        params_declared="params" in row,
+        authorizer=returns != "string",
+        request=request,
+        **bound,
+    )
+
+
+def plural(kind: str) -> str:
+    lower = kind.lower()
+    if lower.endswith("y"):
+        return lower[:-1] + "ies"
+    return lower + ("es" if lower.endswith(("s", "ch")) else "s")
+
+
+def matches_regex(pattern: str, messages: list[str]) -> bool:
+    return any(re.search(pattern, message) for message in messages)
