@@ -44,6 +44,7 @@ class Answering:
         answer: Answer = admit,
         failure_policy: str = "Ignore",
         timeout: int = 2,
+        versions: Sequence[str] = ("v1",),
         rules: Sequence[dict[str, Any]] = EVERYTHING,
     ) -> None:
         """Returns when the API server calls it. `name` has to be new in the cluster."""
@@ -64,7 +65,7 @@ class Answering:
             "webhooks": [
                 {
                     "name": self.webhook_name,
-                    "admissionReviewVersions": ["v1"],
+                    "admissionReviewVersions": list(versions),
                     "clientConfig": {"service": service, "caBundle": cluster.ca_bundle},
                     "failurePolicy": failure_policy,
                     "namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": namespace}},

@@ -224,7 +224,7 @@ class Cluster:
 
         return wait_for(f"the audit event {audit_id}", look)
 
-    def metric(self, name: str, **labels: str) -> float:
+    def metric(self, name: str, /, **labels: str) -> float:
         """The sum of the API server's samples of `name` that have all of `labels`."""
         wanted = [f'{key}="{value}"' for key, value in labels.items()]
         lines = self.http.get("/metrics").text.splitlines()

@@ -75,7 +75,7 @@ class Webhook:
         except httpx.TransportError:
             return False
 
-    def metric(self, name: str, **labels: str) -> float:
+    def metric(self, name: str, /, **labels: str) -> float:
         """The sum of the samples of `name` that have all of `labels`."""
         wanted = [f'{key}="{value}"' for key, value in labels.items()]
         lines = httpx.get(f"http://127.0.0.1:{self.metrics_port}/metrics", timeout=10).text.splitlines()
@@ -144,8 +144,12 @@ class Installation:
 
     def register(self, *, probe: str) -> None:
         """Applies the configuration; returns when a pod in the namespace `probe` is reviewed."""
-        self._apply(self.configuration())
+        self.apply()
         wait_for("the webhook's configuration is active", lambda: self._reviewed(probe, WEBHOOK_NAME))
+
+    def apply(self) -> None:
+        """Applies the configuration as the certificates now are."""
+        self._apply(self.configuration())
 
     def register_everything(self, *, namespace: str) -> str:
         """One more configuration, only for tests, that sends all writes of a namespace; returns its webhook's name."""
@@ -176,7 +180,9 @@ class Installation:
 
     def _apply(self, configuration: dict[str, Any]) -> None:
         self.cluster.kubectl("apply", "-f", "-", input=configuration)
-        self.registered.append(configuration["metadata"]["name"])
+        name = configuration["metadata"]["name"]
+        if name not in self.registered:
+            self.registered.append(name)
 
     def _reviewed(self, namespace: str, name: str) -> bool:
         return f"{name}/{REVIEWED}" in self.cluster.dry_run(namespace).get("annotations", {})
