@@ -13,7 +13,7 @@ from typing import Any
 
 from webhook.cel.unit import EvalError, Inputs, Unit
 from webhook.manifest.fields import BindingSpec, PolicySpec
-from webhook.manifest.matching import covers, never_evaluated
+from webhook.manifest.matching import Matcher, never_evaluated
 from webhook.manifest.names import trim
 from webhook.manifest.params import NotConfigured, Params
 from webhook.manifest.request import condition_inputs, inputs, with_params
@@ -51,7 +51,8 @@ class Evaluator:
         self, spec: PolicySpec, bindings: Sequence[BindingSpec], *, unit: Unit, layout: Layout, params: Params | None
     ) -> None:
         self._spec = spec
-        self._bindings = tuple(bindings)
+        self._matcher = Matcher(spec.match)
+        self._bindings = tuple((each, None if each.match is None else Matcher(each.match)) for each in bindings)
         self._unit = unit
         self._layout = layout
         self._params = params
@@ -65,13 +66,13 @@ class Evaluator:
 
         Raises `NeedsState`, `NotComparable`, `DeadlineExceeded`.
         """
-        if never_evaluated(context.request) or not covers(self._spec.match, context):
+        if never_evaluated(context.request) or not self._matcher.covers(context):
             return None
         concerned = False
         findings: list[Finding] = []
         annotations: dict[str, list[str]] = {}
-        for binding in self._bindings:
-            if binding.match is not None and not covers(binding.match, context):
+        for binding, matcher in self._bindings:
+            if matcher is not None and not matcher.covers(context):
                 continue
             try:
                 params = self._params_of(binding, context)

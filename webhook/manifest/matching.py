@@ -34,6 +34,9 @@ _REVIEWS = frozenset(
     }
 )
 
+_REMEMBERED = 1_024
+"""Requests name their resources: a hostile client must not grow a table for ever."""
+
 
 def never_evaluated(request: Request) -> bool:
     """Whether the API server keeps its policies away from this resource, whatever they match."""
@@ -46,18 +49,54 @@ def is_namespace(request: Request) -> bool:
     return request.resource.resource == "namespaces" and request.resource.group == ""
 
 
-def covers(match: Match, context: Context) -> bool:
-    """Whether a request matches. No rules at all match everything (a binding's `matchResources` may do without).
+class Matcher:
+    """Whether a request matches; made once for each `Match`. Safe from any thread.
 
-    Raises `NeedsState` when it hangs on the labels of a namespace that the snapshot does not hold, and
-    `NotComparable` when the review was converted and the API server's own policy would see another version.
+    No rules at all match everything (a binding's `matchResources` may do without).
     """
-    request = context.request
-    if not _resource_covered(match, request):
-        return False
-    if match.object_selector and not _object_selected(match.object_selector, context):
-        return False
-    return not match.namespace_selector or namespace_selected(match.namespace_selector, context)
+
+    __slots__ = ("_answers", "_match", "_named")
+
+    def __init__(self, match: Match) -> None:
+        self._match = match
+        self._named = any(rule.resource_names for rule in (*match.rules, *match.exclude))
+        self._answers: dict[tuple[str, str, str, str, str, bool], bool] = {}
+
+    def covers(self, context: Context) -> bool:
+        """Raises `NeedsState` when it hangs on the labels of a namespace that the snapshot does not hold, and
+        `NotComparable` when the review was converted and the API server's own policy would see another version."""
+        match, request = self._match, context.request
+        if not self._resource_covered(request):
+            return False
+        if match.object_selector and not _object_selected(match.object_selector, context):
+            return False
+        return not match.namespace_selector or namespace_selected(match.namespace_selector, context)
+
+    def _resource_covered(self, request: Request) -> bool:
+        sent = request.resource
+        asked = request.request_resource
+        if asked is None or asked == sent:
+            return self._rules_cover(request, sent)
+        # The webhook was sent a converted object. The server's policy sees the client's version if a rule names it.
+        if self._rules_cover(request, asked):
+            raise NotComparable(
+                f"converted: the API server evaluates {_version(asked)}, the review holds {_version(sent)}"
+            )
+        return self._match.match_policy == "Equivalent" and self._rules_cover(request, sent)
+
+    def _rules_cover(self, request: Request, resource: GroupVersionResource) -> bool:
+        namespaced = bool(request.namespace) and not is_namespace(request)
+        sub, operation = request.sub_resource, request.operation
+        key = (resource.group, resource.version, resource.resource, sub, operation, namespaced)
+        answer = self._answers.get(key)
+        if answer is None:
+            match = self._match
+            answer = not any(_applies(rule, request, resource, namespaced) for rule in match.exclude) and (
+                not match.rules or any(_applies(rule, request, resource, namespaced) for rule in match.rules)
+            )
+            if not self._named and len(self._answers) < _REMEMBERED:
+                self._answers[key] = answer
+        return answer
 
 
 def namespace_selected(selector: Selector, context: Context) -> bool:
@@ -80,24 +119,7 @@ def namespace_selected(selector: Selector, context: Context) -> bool:
     return selects(selector, _labels(held))
 
 
-def _resource_covered(match: Match, request: Request) -> bool:
-    sent = request.resource
-    asked = request.request_resource or sent
-    if asked == sent:
-        return _rules_cover(match, request, sent)
-    # The webhook was sent a converted object. The server's policy sees the client's version if a rule names it.
-    if _rules_cover(match, request, asked):
-        raise NotComparable(f"converted: the API server evaluates {_version(asked)}, the review holds {_version(sent)}")
-    return match.match_policy == "Equivalent" and _rules_cover(match, request, sent)
-
-
-def _rules_cover(match: Match, request: Request, resource: GroupVersionResource) -> bool:
-    if any(_applies(rule, request, resource) for rule in match.exclude):
-        return False
-    return not match.rules or any(_applies(rule, request, resource) for rule in match.rules)
-
-
-def _applies(rule: Rule, request: Request, resource: GroupVersionResource) -> bool:
+def _applies(rule: Rule, request: Request, resource: GroupVersionResource, namespaced: bool) -> bool:
     return rule_applies(
         rule,
         group=resource.group,
@@ -106,7 +128,7 @@ def _applies(rule: Rule, request: Request, resource: GroupVersionResource) -> bo
         subresource=request.sub_resource,
         operation=request.operation,
         name=request.name,
-        namespaced=bool(request.namespace) and not is_namespace(request),
+        namespaced=namespaced,
     )
 
 
