@@ -7,6 +7,8 @@ no name up and infer no type.
 
 from __future__ import annotations
 
+from typing import Any
+
 import msgspec
 
 from webhook.cel.diagnostics import Diagnostic, Failed, unsupported
@@ -36,7 +38,6 @@ from webhook.cel.types import (
     ERROR,
     INT,
     PRIMITIVES,
-    STRING,
     Bindings,
     Type,
     list_of,
@@ -100,7 +101,7 @@ class _Checker:
 
     def check(self, node: Node) -> Type:
         """The node's type, also recorded."""
-        type = _CHECKS[node.__class__](self, node)
+        type: Type = _CHECKS[node.__class__](self, node)
         self.types[node.id] = type
         return type
 
@@ -166,10 +167,7 @@ class _Checker:
                 result = type.arguments[1]
             case "object":
                 fields = self.env.objects.get(type.name, {})
-                if field in fields:
-                    result = fields[field]
-                else:
-                    result = self.problem(at, f"undefined field '{field}'")
+                result = fields[field] if field in fields else self.problem(at, f"undefined field '{field}'")
             case "parameter":
                 self.bindings.assignable(DYN, type)
             case "dyn" | "error":
@@ -357,7 +355,7 @@ class _Checker:
             case "list":
                 return (INT, type.arguments[0]) if node.second else (type.arguments[0], DYN)
             case "map":
-                return type.arguments
+                return type.arguments[0], type.arguments[1]
             case "dyn" | "error" | "parameter":
                 self.bindings.assignable(DYN, type)
                 return DYN, DYN
@@ -386,7 +384,7 @@ class _Checker:
         return self.resolve(node, "@sortByAssociatedKeys", (target, keys), member=True)
 
 
-_CHECKS = {
+_CHECKS: dict[type, Any] = {
     Literal: _Checker.literal,
     Ident: _Checker.ident,
     Select: _Checker.select,
@@ -402,5 +400,3 @@ _CHECKS = {
     Bind: _Checker.bind,
     SortBy: _Checker.sort_by,
 }
-
-__all__ = ["LOCAL", "STRING", "Checked", "check"]

@@ -205,7 +205,8 @@ class Body:
         if self.checked.type(node).kind == "bool":
             return text
         held = self.out.temporary()
-        return f"({held} if ({held} := {text}) is True or {held} is False else {self.module.helper(runtime.truth)}({held}))"
+        checked = f"{self.module.helper(runtime.truth)}({held})"
+        return f"({held} if ({held} := {text}) is True or {held} is False else {checked})"
 
     # -- parts
 
@@ -261,7 +262,7 @@ class Body:
         facts = self.facts[node.id]
         if facts.constant is not NOT_CONSTANT:
             return self.constant(facts.constant)
-        return _COMBINE[node.__class__](self, node, inner)
+        return str(_COMBINE[node.__class__](self, node, inner))
 
     def select(self, node: Select, inner: list[str]) -> str:
         type = self.checked.type(node.operand)
@@ -280,7 +281,8 @@ class Body:
         field = self.constant(node.field)
         first, again = self.held(inner[0])
         # The condition is evaluated first, so it holds the value.
-        return f"({field} in {again} if {first}.__class__ is dict else {self.module.helper(runtime.has)}({again}, {field}))"
+        general = f"{self.module.helper(runtime.has)}({again}, {field})"
+        return f"({field} in {again} if {first}.__class__ is dict else {general})"
 
     def index(self, node: Index, inner: list[str]) -> str:
         if node.optional:
@@ -298,7 +300,7 @@ class Body:
     def call(self, node: Call, inner: list[str]) -> str:
         special = _SPECIAL.get(node.function)
         if special is not None:
-            return special(self, node, inner)
+            return str(special(self, node, inner))
         row = sure_row(node, self.checked)
         arguments = operands(node, self.checked)
         rows = self.checked.overloads[node.id]

@@ -57,8 +57,8 @@ def dispatcher(rows: Sequence[Overload]) -> Callable[..., Any]:
             ):
                 return call(*arguments)
         if plain:
-            no_overload()
-        misfit(name, arguments)
+            raise no_overload()
+        raise misfit(name, arguments)
 
     return dispatch
 

@@ -65,7 +65,7 @@ def equals(one: Any, other: Any) -> bool:
         return equals(one.value, other.value)
     if isinstance(one, Library):
         if other.__class__ is not kind:
-            no_overload()
+            raise no_overload()
         return one.same(other)
     return other.__class__ is kind and bool(one == other)
 
@@ -100,7 +100,7 @@ def member(value: Any, container: Any) -> bool:
         return any(equal_or_error(value, element) for element in container)
     if kind is dict or kind is Map:
         return has_key(container, value)
-    no_overload()
+    raise no_overload()
 
 
 def has_key(container: dict[Any, Any], key: Any) -> bool:
@@ -124,16 +124,16 @@ def compare(one: Any, other: Any, operator: int) -> int:
     kind = one.__class__
     if kind in _NUMBERS:
         if other.__class__ not in _NUMBERS:
-            no_overload()
+            raise no_overload()
         if one != one or other != other:
             raise CelError("NaN values cannot be ordered")
         if kind is float or other.__class__ is float:
             one, other = float(one), float(other)
     elif kind in _ORDERED:
         if other.__class__ is not kind:
-            no_overload()
+            raise no_overload()
     else:
-        no_ability(one, _NAMES[operator])
+        raise no_ability(one, _NAMES[operator])
     return -1 if one < other else int(one != other)
 
 

@@ -6,7 +6,7 @@ Texts are the API server's own (cel-go `common/types`, `interpreter`). Outside g
 
 from __future__ import annotations
 
-from typing import Any, NoReturn
+from typing import Any
 
 from webhook.cel.values import Duration, Timestamp, go_name, type_name
 
@@ -26,25 +26,18 @@ INTEGER_OVERFLOW = "integer overflow"
 UNSIGNED_OVERFLOW = "unsigned integer overflow"
 
 
-def no_overload() -> NoReturn:
-    raise CelError(NO_OVERLOAD)
+def no_overload() -> CelError:
+    return CelError(NO_OVERLOAD)
 
 
-def no_overload_of(name: str) -> NoReturn:
-    """For operators and `size` whose first operand lacks the ability."""
-    raise CelError(f"{NO_OVERLOAD}: {name}")
-
-
-def no_ability(operand: Any, name: str) -> NoReturn:
+def no_ability(operand: Any, name: str) -> CelError:
     """For an operator whose first operand lacks the ability. Types that have methods of their own do not name it."""
-    if operand.__class__ in _RECEIVERS:
-        no_overload()
-    no_overload_of(name)
+    return CelError(NO_OVERLOAD if operand.__class__ in _RECEIVERS else f"{NO_OVERLOAD}: {name}")
 
 
-def misfit(name: str, arguments: tuple[Any, ...]) -> NoReturn:
+def misfit(name: str, arguments: tuple[Any, ...]) -> CelError:
     """For functions that name the run-time types they were given."""
-    raise CelError(f"{NO_OVERLOAD}: {name}({', '.join(map(type_name, arguments))})")
+    return CelError(f"{NO_OVERLOAD}: {name}({', '.join(map(type_name, arguments))})")
 
 
 def no_such_key(key: Any) -> CelError:

@@ -1,7 +1,7 @@
 """Comprehensions as Python loops. The error rules are those of cel-go's accumulator loops:
 
 `all` and `exists` go on after an error and forget it if a later element decides; the others keep one error to the end,
-the last of a predicate and the first of a result, and visit everything (CEL is pure, so leaving early shows nowhere but in the cost).
+the last of a predicate and the first of a result. CEL is pure, so that leaving early shows nowhere but in the cost.
 """
 
 from __future__ import annotations
@@ -133,7 +133,7 @@ def _collect(body: Body, node: Fold, header: str) -> str:
             out.line(f"{chosen} = False")
             _tested(body, node.predicate, error, decide, first=False)
             with body.block(f"if {chosen} and {error} is None:"):
-                if node.body is not None and body.facts[node.body.id].fails or not makes_list:
+                if not makes_list or (node.body is not None and body.facts[node.body.id].fails):
                     with body.block("try:"):
                         add()
                     with out.block("except FAULTS as error:"):

@@ -81,7 +81,7 @@ def _head(text: str) -> tuple[str, str]:
     raise ValueError(text)
 
 
-_TYPES: Final = frozenset("bool int uint double string bytes timestamp duration dyn".split())
+_TYPES: Final = frozenset(("bool", "int", "uint", "double", "string", "bytes", "timestamp", "duration", "dyn"))
 
 
 def _is_type(text: str) -> bool:

@@ -6,7 +6,7 @@ Python frames a level of nesting keep that well inside Python's own limit.
 
 from __future__ import annotations
 
-from typing import Final, NoReturn
+from typing import Final
 
 from webhook.cel.diagnostics import Diagnostic, Failed
 from webhook.cel.lexer import Token, tokens
@@ -31,8 +31,29 @@ from webhook.cel.values import INT_MAX
 RECURSION_LIMIT: Final = 250
 
 RESERVED: Final = frozenset(
-    "as break const continue else false for function if import in let loop package namespace null return true var void "
-    "while".split()
+    (
+        "as",
+        "break",
+        "const",
+        "continue",
+        "else",
+        "false",
+        "for",
+        "function",
+        "if",
+        "import",
+        "in",
+        "let",
+        "loop",
+        "package",
+        "namespace",
+        "null",
+        "return",
+        "true",
+        "var",
+        "void",
+        "while",
+    )
 )
 _LEVELS: Final = {
     "||": 1,
@@ -87,7 +108,7 @@ class _Parser:
         node = self.expression(0)
         if self.token.kind != "end":
             last = self.tokens[self.index + 1].kind == "end"
-            self.fail(f"{'extraneous' if last else 'mismatched'} input '{self.token.text}' expecting <EOF>")
+            raise self.fail(f"{'extraneous' if last else 'mismatched'} input '{self.token.text}' expecting <EOF>")
         return node
 
     # -- tokens
@@ -101,17 +122,18 @@ class _Parser:
     def accept(self, kind: str) -> Token | None:
         return self.advance() if self.token.kind == kind else None
 
-    def fail(self, message: str, at: int | None = None) -> NoReturn:
-        self.problems.append(Diagnostic(self.token.at if at is None else at, f"Syntax error: {message}"))
-        raise _Stop
+    def fail(self, message: str) -> _Stop:
+        """Notes a syntax error at the current token; to be raised."""
+        self.problems.append(Diagnostic(self.token.at, f"Syntax error: {message}"))
+        return _Stop()
 
     def expect(self, kind: str, expecting: str = "") -> Token:
         if self.token.kind == kind:
             return self.advance()
         if not expecting:
-            self.fail(f"missing '{kind}' at '{self.token.text}'")
+            raise self.fail(f"missing '{kind}' at '{self.token.text}'")
         extra = self.index + 1 < len(self.tokens) and f"'{self.tokens[self.index + 1].kind}'" in expecting
-        self.fail(f"{'extraneous' if extra else 'mismatched'} input '{self.token.text}' expecting {expecting}")
+        raise self.fail(f"{'extraneous' if extra else 'mismatched'} input '{self.token.text}' expecting {expecting}")
 
     def id(self) -> int:
         self.ids += 1
@@ -212,7 +234,7 @@ class _Parser:
             case ".":
                 self.advance()
                 if self.token.kind != "name":
-                    self.fail(f"mismatched input '{self.token.text}' expecting IDENTIFIER")
+                    raise self.fail(f"mismatched input '{self.token.text}' expecting IDENTIFIER")
                 return self.name(".")
             case "[":
                 return self.list()
@@ -223,7 +245,7 @@ class _Parser:
             paren="')', " if context == "(" else "",
             optional="'?', " if context in ("[", "[index") else "",
         )
-        self.fail(f"mismatched input '{token.text}' expecting {{{starts}}}")
+        raise self.fail(f"mismatched input '{token.text}' expecting {{{starts}}}")
 
     def number(self) -> Node:
         sign = self.accept("-")
@@ -234,7 +256,7 @@ class _Parser:
         if token.kind not in ("int", "double"):
             self.index -= 1
             self.token = token
-            self.fail(
+            raise self.fail(
                 f"extraneous input '{token.text}' expecting {{{_STARTS.format(close='', paren='', optional='')}}}"
             )
         return Literal(id=self.id(), at=at, value=-token.value if sign else token.value, kind=token.kind)
@@ -288,12 +310,12 @@ class _Parser:
         token = self.token
         if token.kind not in ("name", "quoted") or token.text in _CONSTANTS:
             if token.kind == "name" or optional:
-                self.fail(f"mismatched input '{token.text}' expecting IDENTIFIER")
+                raise self.fail(f"mismatched input '{token.text}' expecting IDENTIFIER")
             if token.kind == "in":
                 # The server's parser goes on as if the dot were not there.
                 self.problems.append(Diagnostic(token.at, "Syntax error: no viable alternative at input '.in'"))
                 return node
-            self.fail(f"no viable alternative at input '.{token.text}'")
+            raise self.fail(f"no viable alternative at input '.{token.text}'")
         self.advance()
         field = token.text.strip("`")
         if optional or token.kind == "quoted" or self.token.kind != "(":
@@ -317,7 +339,7 @@ class _Parser:
         optional: set[int] = set()
         while self.token.kind != "]":
             if self.token.kind == "end" and elements:
-                self.fail("mismatched input '<EOF>' expecting ']'")
+                raise self.fail("mismatched input '<EOF>' expecting ']'")
             if self.accept("?"):
                 optional.add(len(elements))
             elements.append(self.expression(0, "" if elements else "["))
@@ -345,7 +367,7 @@ class _Parser:
         while self.token.kind != "}":
             self.accept("?")
             if self.token.kind not in ("name", "quoted"):
-                self.fail(f"mismatched input '{self.token.text}' expecting {{'}}', '?', IDENTIFIER}}")
+                raise self.fail(f"mismatched input '{self.token.text}' expecting {{'}}', '?', IDENTIFIER}}")
             self.advance()
             self.expect(":")
             values.append(self.expression(0))

@@ -6,7 +6,7 @@ import re
 from functools import lru_cache
 from typing import Any
 
-import re2
+import re2  # type: ignore[import-untyped]
 
 from webhook.cel.error import CelError
 
@@ -16,7 +16,7 @@ _ANY_BYTE = re.compile(r"(?<!\\)(?:\\\\)*\\C")
 
 
 class Pattern:
-    """A compiled pattern. `search` is the hot call: a one-pattern set on bytes is nine times faster than RE2's search."""
+    """A compiled pattern. `search` is the hot call: a one-pattern set on bytes is nine times faster than RE2's own."""
 
     __slots__ = ("_regexp", "search", "text")
 

@@ -157,7 +157,7 @@ def insert(made: dict[Any, Any], key: Any, value: Any) -> None:
 
 def insert_all(made: dict[Any, Any], entries: Any) -> None:
     if not isinstance(entries, dict):
-        misfit("cel.@mapInsert", (made, entries))
+        raise misfit("cel.@mapInsert", (made, entries))
     for key, value in entries.items():
         insert(made, key_from(key), value)
 
@@ -170,14 +170,14 @@ def finish_map(made: dict[Any, Any]) -> dict[Any, Any]:
 def content(value: Any) -> Any:
     """What the target of `optMap` holds, or `ABSENT`."""
     if value.__class__ is not Optional:
-        misfit("hasValue", (value,))
+        raise misfit("hasValue", (value,))
     return value.value
 
 
 def content_of(value: Any) -> Any:
     """What the receiver of `or` and `orValue` holds, or `ABSENT`."""
     if value.__class__ is not Optional:
-        no_overload()
+        raise no_overload()
     return value.value
 
 
@@ -199,4 +199,4 @@ def truth(value: Any) -> bool:
     """A condition that is not statically bool."""
     if value is True or value is False:
         return bool(value)
-    no_overload()
+    raise no_overload()

@@ -18,10 +18,11 @@ from webhook.cel.diagnostics import Diagnostic, Failed, position
 from webhook.cel.emit import Module
 from webhook.cel.env import Env, policy_env, variable_type
 from webhook.cel.facts import analyse
-from webhook.cel.fold import fold, validate
+from webhook.cel.fold import fold
 from webhook.cel.library import FUNCTIONS
 from webhook.cel.parser import parse
 from webhook.cel.types import DYN, Type
+from webhook.cel.validate import validate
 from webhook.errors import WouldblockError
 
 Returns = Literal["bool", "string", "audit", "any"]
@@ -192,9 +193,9 @@ def compile_unit(
             made = msgspec.structs.replace(made, variables={**made.variables, **declared})
         return made
 
-    for position, variable in enumerate(variables):
+    for slot, variable in enumerate(variables):
         function, type = one(variable.path, variable.text, "v", env(), "any")
-        context.variables[variable.name] = (position, function)
+        context.variables[variable.name] = (slot, function)
         types[variable.name] = variable_type(type)
     functions = [
         one(

@@ -16,7 +16,7 @@ _RANGE_LIMIT: Final = 1_000_000
 def size(value: Any) -> int:
     if value.__class__ in _SIZED:
         return len(value)
-    no_ability(value, "size")
+    raise no_ability(value, "size")
 
 
 # -- lists
@@ -82,7 +82,7 @@ def sort(values: list[Any]) -> list[Any]:
 
 def sort_by_keys(values: list[Any], keys: list[Any]) -> list[Any]:
     if values.__class__ is not list:
-        no_ability(values, "sort")
+        raise no_ability(values, "sort")
     if not values:
         return []
     kind = keys[0].__class__
@@ -141,13 +141,13 @@ def has_value(value: Optional) -> bool:
 
 def or_else(value: Any, other: Any) -> Any:
     if value.__class__ is not Optional:
-        no_overload()
+        raise no_overload()
     return other if value.value is ABSENT else value
 
 
 def or_value(value: Any, other: Any) -> Any:
     if value.__class__ is not Optional:
-        no_overload()
+        raise no_overload()
     return other if value.value is ABSENT else value.value
 
 

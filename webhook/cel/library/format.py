@@ -80,7 +80,7 @@ def format_string(text: str, arguments: list[Any]) -> str:
 
 def format_one(verb: str, precision: int, value: Any) -> str:
     """One argument under one verb. Raises `CelError` with the server's text when its type does not fit."""
-    return _VERBS[verb](value, 6 if precision < 0 else precision)
+    return str(_VERBS[verb](value, 6 if precision < 0 else precision))
 
 
 _ACCEPTED: Final = {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import pairwise
 from typing import Any, Final
 
 from webhook.cel import equality
@@ -12,11 +13,11 @@ from webhook.cel.library.operators import OVERLOADS as OPERATORS
 from webhook.cel.overload import row
 from webhook.cel.values import Duration, Uint
 
-_ADD: Final = next(overload.on_dyn for overload in OPERATORS if overload.function == "_+_")
+_ADD: Final[Any] = next(overload.on_dyn for overload in OPERATORS if overload.function == "_+_")
 
 
 def is_sorted(values: list[Any]) -> bool:
-    return not any(_beyond(one, other, equality.greater) for one, other in zip(values, values[1:], strict=False))
+    return not any(_beyond(one, other, equality.greater) for one, other in pairwise(values))
 
 
 def _beyond(one: Any, other: Any, compare: Callable[[Any, Any], bool]) -> bool:
@@ -31,7 +32,7 @@ def _total(zero: Any) -> Callable[[list[Any]], Any]:
     def total(values: list[Any]) -> Any:
         made = zero
         for value in values:
-            made = _ADD(made, value)  # type: ignore[misc] - the row of `+` has one
+            made = _ADD(made, value)
         return made
 
     return total
@@ -78,7 +79,7 @@ def _either(name: str, on_list: Callable[..., int], on_string: Callable[..., int
             return on_list(receiver, wanted)
         if receiver.__class__ is str and wanted.__class__ is str and all(one.__class__ is int for one in rest):
             return on_string(receiver, wanted, *rest)
-        misfit(name, arguments)
+        raise misfit(name, arguments)
 
     return choose
 

@@ -260,7 +260,7 @@ def contains_ip_text(network: CIDR, text: str) -> bool:
     try:
         address = ip(text)
     except CelError:
-        no_overload()
+        raise no_overload() from None
     return contains_ip(network, address)
 
 

@@ -107,7 +107,7 @@ def divide_uint(one: Uint, other: Uint) -> Uint:
 def divide_double(one: float, other: float) -> float:
     if other != 0.0:
         return one / other
-    if one == 0.0 or one != one:  # noqa: PLR0124
+    if one == 0.0 or one != one:
         return math.nan
     return math.copysign(math.inf, one) * math.copysign(1.0, other)
 
@@ -176,8 +176,8 @@ def _by_class(name: str, choices: dict[Any, Any]) -> Any:
         call = choices.get((one.__class__, other.__class__))
         if call is None:
             if one.__class__ in able:
-                no_overload()
-            no_ability(one, name)
+                raise no_overload()
+            raise no_ability(one, name)
         return call(one, other)
 
     return choose
@@ -191,14 +191,14 @@ def negate(value: Any) -> Any:
     if value.__class__ is Duration:
         return duration(-value.ns)
     if value.__class__ is bool:
-        no_overload()
-    no_ability(value, "-_")
+        raise no_overload()
+    raise no_ability(value, "-_")
 
 
 def invert(value: Any) -> bool:
     if value is True or value is False:
         return not value
-    no_overload()
+    raise no_overload()
 
 
 def _rows(operator: str, on_dyn: Any, *signatures: tuple[str, Any, str]) -> tuple[Overload, ...]:

@@ -22,46 +22,46 @@ WHITE_SPACE: Final = (
 def contains(text: Any, part: Any) -> bool:
     if text.__class__ is str and part.__class__ is str:
         return part in text
-    no_overload()
+    raise no_overload()
 
 
 def starts_with(text: Any, part: Any) -> bool:
     if text.__class__ is str and part.__class__ is str:
         return bool(text.startswith(part))
-    no_overload()
+    raise no_overload()
 
 
 def ends_with(text: Any, part: Any) -> bool:
     if text.__class__ is str and part.__class__ is str:
         return bool(text.endswith(part))
-    no_overload()
+    raise no_overload()
 
 
 def matches(text: Any, pattern: Any) -> bool:
     if text.__class__ is not str or pattern.__class__ not in (str, Pattern):
-        no_overload()
+        raise no_overload()
     return bool(pattern_of(pattern).search(text))
 
 
 def find(text: Any, pattern: Any) -> str:
     if pattern.__class__ is Pattern:
         if text.__class__ is not str:
-            no_overload()
+            raise no_overload()
         return pattern_of(pattern).find(text)
     if text.__class__ is not str or pattern.__class__ is not str:
-        misfit("find", (text, pattern))
+        raise misfit("find", (text, pattern))
     return _dynamic(pattern).find(text)
 
 
 def find_all(text: Any, pattern: Any, limit: Any = -1) -> list[str]:
     if text.__class__ is not str or pattern.__class__ not in (str, Pattern) or limit.__class__ is not int:
         if pattern.__class__ is Pattern:
-            no_overload()
-        misfit("findAll", (text, pattern) if limit == -1 else (text, pattern, limit))
-    return (pattern if pattern.__class__ is Pattern else _dynamic(pattern)).find_all(text, limit)
+            raise no_overload()
+        raise misfit("findAll", (text, pattern) if limit == -1 else (text, pattern, limit))
+    return _dynamic(pattern).find_all(text, limit)
 
 
-def _dynamic(pattern: str) -> Pattern:
+def _dynamic(pattern: Any) -> Pattern:
     try:
         return pattern_of(pattern)
     except CelError as error:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import zoneinfo
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from functools import lru_cache
@@ -128,12 +129,10 @@ def same(value: Any) -> Any:
 def _zone(name: str) -> zoneinfo.ZoneInfo | None:
     if name in ("", "UTC"):
         return None
-    try:
-        if not re.fullmatch(r"[A-Za-z0-9_+\-/]+", name):
-            raise ValueError(name)
-        return zoneinfo.ZoneInfo(name)
-    except (ValueError, OSError, zoneinfo.ZoneInfoNotFoundError):
-        raise CelError(f"unknown time zone {name}") from None
+    if re.fullmatch(r"[A-Za-z0-9_+\-/]+", name):
+        with suppress(ValueError, OSError, zoneinfo.ZoneInfoNotFoundError):
+            return zoneinfo.ZoneInfo(name)
+    raise CelError(f"unknown time zone {name}")
 
 
 def _offset(value: Timestamp, zone: str) -> int:

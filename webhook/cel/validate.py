@@ -1,0 +1,106 @@
+"""The server's checks on literals (`cel-go cel/validator.go`, `ext/formatting.go`): durations, timestamps and patterns
+that parse, format strings that fit their arguments, lists and maps of one type."""
+
+from __future__ import annotations
+
+from webhook.cel.check import Checked
+from webhook.cel.diagnostics import Diagnostic, Failed
+from webhook.cel.error import CelError
+from webhook.cel.facts import children
+from webhook.cel.fold import convert
+from webhook.cel.library.format import format_type_problem, parse_format
+from webhook.cel.patterns import compile_pattern
+from webhook.cel.tree import Call, ListLiteral, Literal, MapLiteral, Node
+from webhook.cel.types import Type, equivalent
+
+
+def validate(checked: Checked) -> None:
+    """Raises `Failed` with all that the checks find."""
+    problems: list[Diagnostic] = []
+
+    def visit(node: Node, homogeneous: bool) -> None:
+        match node:
+            case Call(function="format", target=target) if target is not None:
+                homogeneous = False
+                _check_format(checked, node, problems)
+            case Call(function=("duration" | "timestamp") as function, arguments=(Literal() as argument,)):
+                if argument.kind in ("string", "int") and _fails(checked, node, argument.value):
+                    problems.append(Diagnostic(argument.at, f"invalid {function} argument"))
+            case Call(function="matches"):
+                pattern = node.arguments[-1]
+                if isinstance(pattern, Literal) and pattern.kind == "string" and not _compiles(pattern.value):
+                    problems.append(Diagnostic(pattern.at, "invalid matches argument"))
+            case ListLiteral() if homogeneous:
+                found = [(element, at in node.optional) for at, element in enumerate(node.elements)]
+                problems.extend(_odd(checked, found)[:1])
+            case MapLiteral() if homogeneous:
+                problems.extend(_odd(checked, [(entry.key, False) for entry in node.entries]))
+                problems.extend(_odd(checked, [(entry.value, entry.optional) for entry in node.entries]))
+        for child in children(node):
+            if child.id in checked.types:
+                visit(child, homogeneous)
+
+    visit(checked.tree, True)
+    if problems:
+        raise Failed(problems)
+
+
+def _odd(checked: Checked, elements: list[tuple[Node, bool]]) -> list[Diagnostic]:
+    """The elements whose type is not that of the first one. Of a list the server reports one, of a map all."""
+    problems: list[Diagnostic] = []
+    first: Type | None = None
+    for element, optional in elements:
+        type = checked.type(element)
+        if optional and type.kind == "optional":
+            type = type.arguments[0]
+        if first is None:
+            first = type
+        elif not equivalent(first, type):
+            problems.append(Diagnostic(element.at, f"expected type '{first}' but found '{type}'"))
+    return problems
+
+
+def _fails(checked: Checked, node: Node, value: object) -> bool:
+    try:
+        convert(checked, node, value)
+    except CelError:
+        return True
+    return False
+
+
+def _compiles(pattern: str) -> bool:
+    try:
+        compile_pattern(pattern)
+    except CelError:
+        return False
+    return True
+
+
+def _check_format(checked: Checked, node: Call, problems: list[Diagnostic]) -> None:
+    """A constant format string with a literal list: verbs, number and static types of the arguments."""
+    text, arguments = node.target, node.arguments
+    if not isinstance(text, Literal) or text.kind != "string" or len(arguments) != 1:
+        return
+    if not isinstance(arguments[0], ListLiteral):
+        return
+    elements = arguments[0].elements
+    used = 0
+    try:
+        for piece in parse_format(text.value):
+            if isinstance(piece, str):
+                continue
+            if used >= len(elements):
+                problems.append(Diagnostic(node.at, f"index {used} out of range"))
+                return
+            type = checked.type(elements[used])
+            problem = format_type_problem(piece[0], type)
+            if problem:
+                problems.append(Diagnostic(elements[used].at, problem))
+                return
+            used += 1
+    except CelError as error:
+        problems.append(Diagnostic(node.at, error.text))
+        return
+    if used < len(elements):
+        count = f"(expected {used}, got {len(elements)})"
+        problems.append(Diagnostic(node.at, f"too many arguments supplied to string.format {count}"))
