@@ -17,26 +17,26 @@ from typing import TYPE_CHECKING
 from benchmarks import policies, subjects
 
 if TYPE_CHECKING:
-    from benchmarks.subjects import App, Tls
+    from benchmarks.subjects import App, Clock, Tls
 
 ROOT = Path(__file__).resolve().parents[1]
 KEEP_ALIVE = 180
 
 
-def admission(*paths: Path, pod_security: bool = False) -> App:
-    """`serve`'s application with the policies in `paths`, and time enough to be counted slowly.
+def admission(*paths: Path, clock: Clock, pod_security: bool = False) -> App:
+    """`serve`'s application with the policies in `paths`.
 
     Raises `ValueError` for a policy that cannot be loaded: a figure for fewer policies would be a wrong one.
     """
     from webhook.load import load
     from webhook.native.pod_security import PodSecurityConfig
-    from webhook.serve.admit import BUDGET_MAX, Admission, Limits, Serving
+    from webhook.serve.admit import Admission, Serving
     from webhook.serve.app import Application
 
     made = load(paths, pod_security=PodSecurityConfig() if pod_security else None)
     if made.broken:
         raise ValueError("\n".join(map(str, made.broken)))
-    return Application(Admission(Serving(policies=made), limits=Limits(budget=BUDGET_MAX, wait=60.0)))
+    return Application(Admission(Serving(policies=made), clock=clock))
 
 
 def generated(count: int) -> Path:

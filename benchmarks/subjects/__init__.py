@@ -1,7 +1,7 @@
 """What is compared. A module a subject, with exactly three names:
 
 * `label`: its row in the table
-* `app()`: the ASGI application (instruction counts; the wall clock of those that `wouldblock serve` cannot serve)
+* `app(clock)`: the ASGI application; instructions are counted with a clock that stands still
 * `command(tls)`: the command line of a process that serves it (wall clock)
 
 Timing, load and TLS are not theirs: see `exchange.py`, `process.py`.
@@ -17,6 +17,7 @@ from typing import Any, Protocol, cast
 from msgspec import Struct
 
 App = Callable[..., Awaitable[Any]]
+Clock = Callable[[], float]
 
 NAMES = ("empty", "codec", "pod_security", "cel", "shipped", "cel_100")
 """In the order of the table."""
@@ -35,7 +36,7 @@ class Tls(Struct, frozen=True):
 class Subject(Protocol):
     label: str
 
-    def app(self) -> App: ...
+    def app(self, clock: Clock = ...) -> App: ...
     def command(self, tls: Tls) -> list[str]: ...
 
 

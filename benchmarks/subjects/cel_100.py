@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import time
+
 from benchmarks import host
-from benchmarks.subjects import App, Tls
+from benchmarks.subjects import App, Clock, Tls
 
 label = "100 CEL policies"
 
 
-def app() -> App:
-    return host.admission(host.generated(100))
+def app(clock: Clock = time.monotonic) -> App:
+    return host.admission(host.generated(100), clock=clock)
 
 
 def command(tls: Tls) -> list[str]:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 from benchmarks import host
-from benchmarks.subjects import App, Tls
+from benchmarks.subjects import App, Clock, Tls
 
 label = "empty ASGI endpoint"
 
@@ -26,7 +27,7 @@ async def _application(scope: dict[str, Any], receive: Any, send: Any) -> None:
     await send({"type": "http.response.body", "body": answer})
 
 
-def app() -> App:
+def app(clock: Clock = time.monotonic) -> App:
     return _application
 
 

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 from benchmarks import host
-from benchmarks.subjects import App, Tls, pod_security
+from benchmarks.subjects import App, Clock, Tls, pod_security
 
 label = "Pod Security pack + one loop (sabotage)"
 
 
-def app() -> App:
-    inner = pod_security.app()
+def app(clock: Clock = time.monotonic) -> App:
+    inner = pod_security.app(clock)
 
     async def application(scope: Any, receive: Any, send: Any) -> None:
         for number in range(1000):

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import time
+
 from benchmarks import host
-from benchmarks.subjects import App, Tls
+from benchmarks.subjects import App, Clock, Tls
 
 label = "Pod Security pack"
 
 
-def app() -> App:
-    return host.admission(pod_security=True)
+def app(clock: Clock = time.monotonic) -> App:
+    return host.admission(pod_security=True, clock=clock)
 
 
 def command(tls: Tls) -> list[str]:

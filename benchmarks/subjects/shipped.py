@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import time
+
 from benchmarks import host
-from benchmarks.subjects import App, Tls
+from benchmarks.subjects import App, Clock, Tls
 
 label = "the shipped set"
 
 
-def app() -> App:
+def app(clock: Clock = time.monotonic) -> App:
     from webhook.load import shipped
 
-    return host.admission(*shipped(), pod_security=True)
+    return host.admission(*shipped(), pod_security=True, clock=clock)
 
 
 def command(tls: Tls) -> list[str]:

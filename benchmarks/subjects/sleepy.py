@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from typing import Any
 
 from benchmarks import host
-from benchmarks.subjects import App, Tls, empty
+from benchmarks.subjects import App, Clock, Tls, empty
 
 label = "empty ASGI endpoint + 12 ms (sabotage)"
 
 
-def app() -> App:
-    inner = empty.app()
+def app(clock: Clock = time.monotonic) -> App:
+    inner = empty.app(clock)
 
     async def application(scope: Any, receive: Any, send: Any) -> None:
         await asyncio.sleep(0.012)
