@@ -147,7 +147,7 @@ def salvage(line: bytes) -> Event | None:
         return None
     stage = line[line.find(b'"stage":"') + 9 :].split(b'"', 1)[0].decode("ascii", "replace")
     code = re.compile(
-        rb'"responseStatus":\{"metadata":\{\}(?:,"(?:status|message|reason)":"(?:[^"\\]|\\.)*")*,"code":(\d+)'
+        rb'"responseStatus":\{"metadata":\{\}(?:,"(?:status|message|reason)":"(?:[^"\\]|\\.)*")*,"code":(\d+)[,}]'
     ).search(line, stop)
     return Event(
         audit_id=audit_id,

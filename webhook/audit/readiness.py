@@ -6,7 +6,9 @@ failed. Nothing that was not seen counts as passed. Knows facts and subjects; no
 The definitions, in short. A write concerns a policy when the webhook evaluated it, or may have to (rules and
 namespaces match). Accepted writes that were not a dry run are *reviewed*, or a gap: `failed_open`, `incomplete`,
 `truncated`, `not_sent`, `unknown_set`, `unknown`. Coverage is reviewed ÷ (reviewed + gaps). A workload is *open* when
-its latest reviewed write would be denied. `n` counts changes of templates, not writes: five hundred replicas are one.
+its latest reviewed write would be denied and it has not been deleted since (at level Metadata the log cannot tell a
+delete from one that was a dry run by its body). `n` counts changes of templates, not writes: five hundred replicas are
+one.
 """
 
 from __future__ import annotations
@@ -28,8 +30,9 @@ from webhook.policy import SetRecord
 
 DAY = 86_400_000_000
 SECOND = 1_000_000
-IN_FLIGHT = 60 * SECOND
-"""A request whose end is not in the log is under way when it began this close to the log's end."""
+IN_FLIGHT = 120 * SECOND
+"""A request whose end is not in the log is under way when it began this close to the log's end (to the minute; the API
+server ends requests after one)."""
 
 Outcome = Literal[
     "reviewed",
@@ -270,7 +273,6 @@ class _Judge:
         now: int,
     ) -> None:
         self.facts = facts
-        self.rows = list(facts.rows())
         self.subjects = list(subjects)
         self.positions = {
             each.digest: {policy.id: (position, policy.digest) for position, policy in enumerate(each.policies)}
@@ -294,7 +296,7 @@ class _Judge:
 
     def report(self) -> Report:
         starts = self._starts()
-        for time, fact in self.rows:
+        for time, fact in self.facts.rows():
             if self.start <= time < self.end:
                 self._add(time, fact, starts)
         cut = self.facts.cut_rows()
@@ -331,7 +333,7 @@ class _Judge:
         """From when on the evidence on each subject counts: its first review, or after the last of another version."""
         first: dict[str, int] = {}
         last: dict[str, int] = {}
-        for time, fact in self.rows:
+        for time, fact in self.facts.rows():
             if fact.review is not None and self.start <= time < self.end:
                 first.setdefault(fact.review.set_digest, time)
                 last[fact.review.set_digest] = time
@@ -351,7 +353,7 @@ class _Judge:
         return policies.get(subject.id, (0, None))[1] == subject.digest
 
     def _add(self, time: int, fact: Fact, starts: Sequence[int]) -> None:
-        if fact.rank == FINAL["RequestReceived"] and not fact.cut and time > self.end - IN_FLIGHT:
+        if fact.rank == FINAL["RequestReceived"] and not fact.cut and time >= self.end - IN_FLIGHT:
             return
         plans = self.plans.get(id(fact))
         if plans is None:
@@ -404,30 +406,33 @@ class _Judge:
         if denied and subject.level and not version:
             version = fact.native.violates.partition(":")[2]
         known = self.positions.get(review.set_digest) if review is not None else None
+        position, digest = (known or {}).get(subject.id, (0, ""))
         found = _Found(violated=denied, error=error)
-        if review is None or known is None or review.incomplete:
+        outcome: Outcome = "reviewed"
+        if review is None or known is None or review.incomplete or digest != subject.digest:
             if not denied and not may_concern(subject, fact, self.labels):
                 return None
-            outcome: Outcome = (
-                "incomplete"
-                if fact.unreadable_review or (review is not None and known is not None)
-                else "unknown_set"
-                if review is not None
-                else "not_sent"
-                if fact.namespace not in self.excluded
-                else "exempt_namespace"
-            )
+            outcome = self._unreviewed(fact, known is not None)
         else:
-            verdict = _reviewed(subject, review, known.get(subject.id))
+            verdict = _reviewed(subject, review, position)
             if verdict is None and not denied:
                 return None
-            outcome, found = verdict or ("reviewed", found)
+            outcome, found = verdict or (outcome, found)
             if denied:
                 found = _Found(violated=True, error=found.error or error)
         if fact.collection:
             # One annotation for many objects: what was found in the others is lost.
             outcome = "incomplete"
         return _Plan(number, _first(fact, outcome), _Found() if fact.rejected or fact.dry_run else found, version)
+
+    def _unreviewed(self, fact: Fact, known: bool) -> Outcome:
+        """Why there is no complete review by the policy as it is now. (Reviews by a former version of it all lie
+        before the evidence begins.)"""
+        if fact.unreadable_review or (known and fact.review is not None and fact.review.incomplete):
+            return "incomplete"
+        if fact.review is not None and not known:
+            return "unknown_set"
+        return "exempt_namespace" if fact.namespace in self.excluded else "not_sent"
 
     def _native(self, number: int, subject: Subject, fact: Fact) -> _Plan | None:
         """By the API server's annotations alone. That there is none is a pass only where the engine provably ran."""
@@ -541,13 +546,13 @@ def judge(
     """(verdict, first failed condition, the same in words) of a row whose numbers are complete."""
     if row.k:
         last = row.last_violation
-        example = f", last {_day(last.time)} by {last.workload or 'a workload without a name'}" if last else ""
-        return "fix first", "open_violations", f"{row.k} of {row.n} changes open{example}"
+        seen = f", last seen {_day(last.time)}: {last.workload or 'a workload without a name'}" if last else ""
+        return "fix first", "open_violations", f"{_count(row.k, 'workload')} would be denied as last written{seen}"
     if row.open_exempted:
         return (
             "fix first",
             "open_exempted",
-            f"{row.open_exempted} workload(s) are exempted, and enforcement knows no exemptions: it would deny them",
+            f"{_count(row.open_exempted, 'exempted workload')} would be denied: enforcement knows no exemptions",
         )
     reviewed, writes = row.reviewed, row.writes
     gaps = ", ".join(f"{row.outcomes[gap]} {gap}" for gap in GAPS if row.outcomes.get(gap))
@@ -587,16 +592,13 @@ def _failed(subject: Subject, fact: Fact, version: str) -> tuple[bool, bool]:
     return bool(level) and level in (subject.level, "baseline") and version in ("", at), False
 
 
-def _reviewed(subject: Subject, review: Review, at: tuple[int, str] | None) -> tuple[Outcome, _Found] | None:
-    """What a complete review of a known set says; None when the policy had nothing to do with the write."""
-    if at is None or at[1] != subject.digest:
-        # Another version of the policy: such reviews end before the evidence begins.
-        return None
+def _reviewed(subject: Subject, review: Review, position: int) -> tuple[Outcome, _Found] | None:
+    """What a complete review by this policy says; None when the policy had nothing to do with the write."""
     if subject.id in review.unreviewed:
         return "incomplete", _Found()
     if subject.id in review.not_comparable:
         return "reviewed", _Found(not_comparable=True)
-    if not review.evaluated >> at[0] & 1:
+    if not review.evaluated >> position & 1:
         return None
     violated, error = subject.id in review.violated, subject.id in review.errors
     return "reviewed", _Found(
@@ -627,6 +629,10 @@ def _minute(text: bytes) -> int:
 
 def _silences(minutes: Sequence[int], longest: int) -> list[Gap]:
     return [Gap(one + 60 * SECOND, two) for one, two in pairwise(minutes) if two - one - 60 * SECOND > longest]
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number} {what}{'' if number == 1 else 's'}"
 
 
 def _moment(time: int) -> str:

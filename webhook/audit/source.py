@@ -10,6 +10,7 @@ import sys
 import zlib
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import BinaryIO
 
@@ -104,44 +105,73 @@ def expand(paths: Iterable[str]) -> list[str]:
 
 def _text(file: str, stream: BinaryIO, unreadable: Unreadable, progress: Callable[[str, int], None]) -> Iterator[bytes]:
     """The file's blocks, decompressed if need be."""
+    blocks = _blocks(file, stream, unreadable, progress)
+    first = next(blocks, b"")
+    foreign = next((name for mark, name in FOREIGN if first.startswith(mark)), None)
+    if foreign is not None:
+        unreadable.add(foreign, file, 0)
+    elif first.startswith(GZIP):
+        yield from _gunzip(file, chain([first], blocks), unreadable)
+    else:
+        yield first
+        yield from blocks
+
+
+def _blocks(
+    file: str, stream: BinaryIO, unreadable: Unreadable, progress: Callable[[str, int], None]
+) -> Iterator[bytes]:
     done = 0
-    unpack: zlib._Decompress | None = None
-    first = True
-    unpacked = 0
     try:
         while block := stream.read(BLOCK):
             done += len(block)
             progress(file, done)
-            if first:
-                first = False
-                if block.startswith(GZIP):
-                    unpack = zlib.decompressobj(wbits=31)
-                elif (foreign := next((name for mark, name in FOREIGN if block.startswith(mark)), None)) is not None:
-                    unreadable.add(foreign, file, 0)
-                    return
-            if unpack is None:
-                yield block
-                continue
-            # Members may follow one another: rotated logs are often simply concatenated.
-            while block:
-                if unpack.eof:
-                    block = block.lstrip(b"\0")
-                    if not block:
-                        break
-                    unpack = zlib.decompressobj(wbits=31)
-                text = unpack.decompress(block, BLOCK)
-                block = unpack.unused_data if unpack.eof else unpack.unconsumed_tail
-                unpacked += len(text)
-                if text:
-                    yield text
-    except zlib.error:
-        unreadable.add("broken_gzip", file, unpacked)
-        return
+            yield block
     except OSError as error:
         unreadable.add(f"read_error: {error.strerror}", file, done)
-        return
-    if unpack is not None and not unpack.eof:
-        unreadable.add("incomplete_gzip", file, unpacked)
+
+
+def _gunzip(file: str, blocks: Iterable[bytes], unreadable: Unreadable) -> Iterator[bytes]:
+    """The text of gzip members; up to where it breaks, if it does. They may follow one another: rotated logs are
+    often simply concatenated, and padded with zeros."""
+    unpack = zlib.decompressobj(wbits=zlib.MAX_WBITS | 16)
+    done = 0
+    for block in blocks:
+        for start in range(0, len(block), _SLICE):
+            rest = block[start : start + _SLICE]
+            while rest:
+                if unpack.eof:
+                    rest = rest.lstrip(b"\0")
+                    if not rest:
+                        break
+                    unpack = zlib.decompressobj(wbits=zlib.MAX_WBITS | 16)
+                before = unpack.copy()
+                try:
+                    text = unpack.decompress(rest, BLOCK)
+                except zlib.error:
+                    text = _until_broken(before, rest)
+                    unreadable.add("broken_gzip", file, done + len(text))
+                    yield text
+                    return
+                rest = unpack.unused_data if unpack.eof else unpack.unconsumed_tail
+                done += len(text)
+                if text:
+                    yield text
+    if not unpack.eof:
+        unreadable.add("incomplete_gzip", file, done)
+
+
+_SLICE = 1 << 16
+"""Compressed bytes that are unpacked at once: what is repeated in small steps when they turn out to be broken."""
+
+
+def _until_broken(unpack: zlib._Decompress, rest: bytes) -> bytes:
+    text = bytearray()
+    try:
+        for start in range(0, len(rest), 64):
+            text += unpack.decompress(rest[start : start + 64])
+    except zlib.error:
+        pass
+    return bytes(text)
 
 
 def _split(file: str, blocks: Iterable[bytes], unreadable: Unreadable) -> Iterator[Lines]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from msgspec import structs
 
@@ -63,6 +63,12 @@ def run(args: argparse.Namespace) -> int:
     found = evidence.collect(args, args.log) if args.log else None
     manifests = promote.read(args.policies or shipped())
     stored = promote.read(args.snapshot or [])
+    # With --manifest the evidence is about what served; what is applied has to be the same.
+    current = (
+        {each.id: each.digest for record in evidence.compiled(args) for each in record.policies}
+        if args.manifest
+        else None
+    )
     objects: list[promote.Object] = []
     comments: list[str] = []
     refused = False
@@ -70,7 +76,7 @@ def run(args: argparse.Namespace) -> int:
         _must_be_promotable(policy, manifests, stored)
         rows = evidence.select(found, [policy], args.namespace) if found is not None else []
         if not args.force:
-            rows = [_checked(args, row, manifests, found) for row in rows]
+            rows = [_checked(row, manifests, found, current) for row in rows]
         allowed = sorted(set(args.namespace)) if args.force else _allowed(rows)
         refusals = [row for row in rows if row.verdict != "enforce"]
         for row in refusals:
@@ -105,7 +111,7 @@ def _must_be_promotable(policy: str, *sources: promote.Manifests) -> None:
 
 
 def _checked(
-    args: argparse.Namespace, row: Readiness, manifests: promote.Manifests, found: evidence.Evidence | None
+    row: Readiness, manifests: promote.Manifests, found: evidence.Evidence | None, current: Mapping[str, str] | None
 ) -> Readiness:
     """The verdict, refused where what would be applied is not what the evidence is about."""
     if row.verdict != "enforce" or found is None:
@@ -113,10 +119,13 @@ def _checked(
     reason = ""
     if row.policy == f"{POD_SECURITY}baseline" and found.enforced(row.namespace) == "restricted":
         reason = "the namespace enforces restricted already; baseline would be weaker"
-    elif row.basis == "webhook" and args.manifest and row.policy in manifests.policies:
-        digests = {each.id: each.digest for record in evidence.compiled(args) for each in record.policies}
-        if digests.get(row.policy) != found.digests.get(row.policy):
-            reason = "the policy in --policies is not the version that the evidence is about (--manifest)"
+    elif (
+        current is not None
+        and row.basis == "webhook"
+        and row.policy in manifests.policies
+        and current.get(row.policy) != found.digests.get(row.policy)
+    ):
+        reason = "the policy in --policies is not the version that the evidence is about (--manifest)"
     return (
         structs.replace(row, verdict="not enough evidence", condition="other_policy", reason=reason) if reason else row
     )
