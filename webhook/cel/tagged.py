@@ -3,10 +3,12 @@ conformance vectors are stored; every value and its type survive the round trip.
 
 from __future__ import annotations
 
+import json
 import math
 from typing import Any
 
 from webhook.cel.equality import Library
+from webhook.cel.library.time import duration_text, timestamp_text
 from webhook.cel.values import ABSENT, Duration, Map, Optional, Timestamp, TypeValue, Uint, key_from
 
 
@@ -51,3 +53,34 @@ def _double(value: float) -> str:
     if math.isinf(value):
         return "Infinity" if value > 0 else "-Infinity"
     return repr(value)
+
+
+def plain(tagged: dict[str, Any]) -> str:
+    """A tagged value for people to read, as CEL would write it."""
+    ((tag, value),) = tagged.items()
+    match tag:
+        case "null":
+            return "null"
+        case "bool":
+            return "true" if value else "false"
+        case "int" | "double" | "type":
+            return str(value)
+        case "uint":
+            return f"{value}u"
+        case "string":
+            return json.dumps(value, ensure_ascii=False)
+        case "bytes":
+            return "b'" + "".join(f"\\x{byte:02x}" for byte in bytes.fromhex(value)) + "'"
+        case "list":
+            return f"[{', '.join(map(plain, value))}]"
+        case "map":
+            return "{" + ", ".join(f"{plain(key)}: {plain(element)}" for key, element in value) + "}"
+        case "timestamp" | "duration":
+            seconds, nanos = int(value["seconds"]), value["nanos"]
+            kind = Timestamp if tag == "timestamp" else Duration
+            made = kind(seconds * 10**9 + nanos)
+            text = timestamp_text(made) if isinstance(made, Timestamp) else duration_text(made)
+            return f'{tag}("{text}")'
+        case "optional":
+            return "optional.none()" if value is None else f"optional.of({plain(value)})"
+    return f"{tag}({json.dumps(value, ensure_ascii=False)})"

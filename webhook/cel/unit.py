@@ -5,7 +5,7 @@ The API that `manifest.py` and `cel eval` use; see the package docstring.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, Literal
 
 import msgspec
@@ -169,9 +169,10 @@ def compile_unit(
     params: bool = False,
     name: str = "unit",
     declared: Mapping[str, Type] | None = None,
+    undeclared: Collection[str] = (),
 ) -> Unit:
     """Compiles a unit. `params` says whether `params` is declared; `declared` adds variables, which are read from
-    `Inputs.bound`. Raises `CompileErrors` with all of them."""
+    `Inputs.bound`, and `undeclared` takes away usual ones. Raises `CompileErrors` with all that is wrong."""
     errors: list[CompileError] = []
     context = Context(Module(), FUNCTIONS)
     types: dict[str, Type] = {}
@@ -189,8 +190,9 @@ def compile_unit(
         made = policy_env(
             FUNCTIONS, params=params, authorizer=authorizer, variables=dict(types) if with_variables else None
         )
-        if declared:
-            made = msgspec.structs.replace(made, variables={**made.variables, **declared})
+        if declared or undeclared:
+            kept = {name: type for name, type in made.variables.items() if name not in undeclared}
+            made = msgspec.structs.replace(made, variables={**kept, **(declared or {})})
         return made
 
     for slot, variable in enumerate(variables):
