@@ -44,7 +44,9 @@ class Settings(Struct, frozen=True, kw_only=True):
         ),
     ] = None
     policies: Annotated[tuple[Path, ...], Meta(description="policy files or folders; none: the shipped set")] = ()
-    exemptions: Annotated[Path | None, Meta(description="exemptions file: findings in it are recorded, neither warned nor counted as blocked")] = None
+    exemptions: Annotated[
+        Path | None, Meta(description="exemptions file: what it covers is recorded, without warning")
+    ] = None
     snapshot: Annotated[
         tuple[Path, ...], Meta(description="cluster state: files or folders that `kubectl get -o yaml` wrote")
     ] = ()

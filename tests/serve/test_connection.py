@@ -115,3 +115,15 @@ def test_a_head_may_be_large_but_not_endless() -> None:
         assert 1024 * 1024 < sent <= HEAD_BYTES + 65_536
 
     connected(scenario)
+
+
+def test_every_request_has_the_whole_bound_to_itself() -> None:
+    async def scenario(connection: Connection, transport: Transport) -> None:
+        count = HEAD_BYTES // 500_000 + 2
+        for _ in range(count):
+            connection.data_received(HEAD + b"Baggage: " + b"x" * 500_000 + b"\r\n\r\n{}")
+            await asyncio.sleep(0.01)
+        assert transport.written.count(b"HTTP/1.1 200 OK") == count
+        assert not transport.is_closing()
+
+    connected(scenario)

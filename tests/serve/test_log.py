@@ -103,8 +103,9 @@ def test_library_lines_carry_no_values() -> None:
     log = Log(stream)
     logger = logging.Logger("uvicorn.error")
     logger.addHandler(Handler(log))
+    objects: dict[str, str] = {}
     try:
-        {}["secret of an object"]
+        objects["secret of an object"]
     except KeyError:
         logger.exception("Exception in ASGI application\n")
     logger.warning("value %s", "secret")

@@ -70,8 +70,8 @@ def load(into: ssl.SSLContext, pair: Pair, *, where: str) -> None:
             ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(certificate, key, password=_no_password)
             into.load_cert_chain(certificate, key, password=_no_password)
         except (ssl.SSLError, ValueError) as error:
-            reason = getattr(error, "reason", None) or "encrypted or no PEM"
-            raise UserError(f"{where}: {str(reason).lower().replace('_', ' ')}; {_FIX}") from None
+            reason = str(getattr(error, "reason", None) or "").lower().replace("_", " ") or "encrypted or no PEM"
+            raise UserError(f"{where}: {reason}; {_FIX}") from None
 
 
 def _no_password() -> str:
