@@ -1,4 +1,4 @@
-"""`python -m benchmarks gate | instructions | latency | table`."""
+"""`python -m benchmarks gate | instructions | latency | table | apiserver`."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ examples:
   python -m benchmarks instructions --update              record this environment's instruction counts, on purpose
   python -m benchmarks latency --rate 4000                the latency gate alone, at another rate
   python -m benchmarks table                              measure everything, write the README's table
+  python -m benchmarks apiserver                          what a writer feels, at a real API server
   python -m benchmarks table --print empty pod_security   some rows, to look at
 
 exit codes: 0 fine (or nothing could be held against this machine: said loudly), 1 a gate is red, 2 could not run
@@ -42,8 +43,11 @@ def main() -> int:
 
     rows = verbs.add_parser("table", help="measure all subjects, write the README's table")
     rows.add_argument("names", nargs="*", metavar="SUBJECT", help="default: all")
-    rows.add_argument("--print", action="store_true", help="to stdout instead of the README")
-    rows.add_argument("--readme", type=Path, default=table.README)
+    writer = verbs.add_parser("apiserver", help="write latency with and without the webhook, on a real API server")
+    writer.add_argument("--writes", type=int, default=300)
+    for verb in (rows, writer):
+        verb.add_argument("--print", action="store_true", help="to stdout only, not into the README")
+        verb.add_argument("--readme", type=Path, default=table.README)
 
     args = parser.parse_args()
     try:
@@ -63,12 +67,17 @@ def _run(args: argparse.Namespace) -> int:
             return instructions.gate(args.names or subjects.NAMES, update=args.update)
         case "latency":
             return _held(gate.latency(args.subject, rate=args.rate))
+        case "apiserver":
+            # Needs the end-to-end tests' control plane; the other verbs do not.
+            from benchmarks import apiserver
+
+            text = apiserver.render(apiserver.run(writes=args.writes))
         case _:
             text = table.render(table.run(args.names or subjects.NAMES))
-            print(text)
-            if not args.print:
-                table.insert(text, args.readme)
-            return 0
+    print(text)
+    if not args.print:
+        table.insert(text, args.verb, args.readme)
+    return 0
 
 
 def _held(code: int) -> int:

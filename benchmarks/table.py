@@ -15,7 +15,12 @@ from webhook.bench.gate import Window
 from webhook.bench.machine import describe
 
 README = ROOT / "README.md"
-BEGIN, END = "<!-- benchmarks: begin (python -m benchmarks table) -->", "<!-- benchmarks: end -->"
+
+
+def markers(verb: str) -> tuple[str, str]:
+    """The lines of the README between which `python -m benchmarks <verb>` writes."""
+    return f"<!-- benchmarks {verb}: begin (python -m benchmarks {verb}) -->", f"<!-- benchmarks {verb}: end -->"
+
 
 _HEAD = (
     "",
@@ -82,11 +87,14 @@ def _ms(value: float, window: Window) -> str:
     return f"{value:.2f} ms" + (r"\*" if window.void else "")
 
 
-def insert(table: str, path: Path = README) -> None:
-    """Writes the table between the markers. Raises `ValueError` when the file has none."""
-    text = path.read_text(encoding="utf-8")
-    before, begin, rest = text.partition(BEGIN)
-    _, end, after = rest.partition(END)
-    if not begin or not end:
-        raise ValueError(f"{path.name}: expected the lines {BEGIN!r} and {END!r}, between which the table is written")
-    path.write_text(f"{before}{BEGIN}\n{table}{END}{after}", encoding="utf-8")
+def insert(text: str, verb: str, path: Path = README) -> None:
+    """Writes between the verb's markers. Raises `ValueError` when the file has none."""
+    begin, end = markers(verb)
+    whole = path.read_text(encoding="utf-8")
+    before, found, rest = whole.partition(begin)
+    _, ended, after = rest.partition(end)
+    if not found or not ended:
+        raise ValueError(
+            f"{path.name}: expected the lines {begin!r} and {end!r}, between which this is written:\n{text}"
+        )
+    path.write_text(f"{before}{begin}\n{text}{end}{after}", encoding="utf-8")

@@ -211,14 +211,29 @@ def test_every_row_is_written_and_noise_is_marked() -> None:
 
 
 def test_written_between_the_markers_only(tmp_path: Path) -> None:
+    begin, end = table.markers("table")
     readme = tmp_path / "README.md"
-    readme.write_text(f"before\n{table.BEGIN}\nold\n{table.END}\nafter\n")
-    table.insert("new\n", readme)
-    assert readme.read_text() == f"before\n{table.BEGIN}\nnew\n{table.END}\nafter\n"
-    readme.write_text("no place\n")
-    with pytest.raises(ValueError, match="expected the lines"):
-        table.insert("new\n", readme)
-    assert readme.read_text() == "no place\n"
+    readme.write_text(f"before\n{begin}\nold\n{end}\nafter\n")
+    table.insert("new\n", "table", readme)
+    assert readme.read_text() == f"before\n{begin}\nnew\n{end}\nafter\n"
+    with pytest.raises(ValueError, match=r"expected the lines .*apiserver: begin"):
+        table.insert("new\n", "apiserver", readme)
+    assert readme.read_text() == f"before\n{begin}\nnew\n{end}\nafter\n"
+
+
+def test_what_a_writer_feels() -> None:
+    from benchmarks import apiserver
+
+    fast = apiserver.Latency.of([0.004] * 98 + [0.006, 0.008])
+    assert (fast.count, fast.p50, fast.p90) == (100, 4.0, 4.0)
+    assert fast.p99 == pytest.approx(6.0, rel=0.001)
+    both = {"with-webhook": fast, "without-webhook": apiserver.Latency.of([0.003] * 10)}
+    text = apiserver.render(
+        apiserver.Seen(alone=both, burst=both, calls=110, mean_ms=0.7, below_5_ms=0.995, failed_open=0)
+    )
+    assert "| one writer, 10 writes | without the webhook | 3.0 ms | 3.0 ms | 3.0 ms |" in text
+    assert "| 50 writers at once, 100 writes | with it | 4.0 ms | 4.0 ms |" in text
+    assert "110 calls, mean 0.7 ms, 99.5% within 5 ms, 0 failed open" in text
 
 
 # ── both gates, seen red ────────────────────────────────────────────────────────────────────────────────────────

@@ -105,7 +105,7 @@ def container(rng: random.Random, name: str, *, main: bool = True) -> Object:
         value["resources"] = {
             "limits": {"memory": f"{rng.choice((128, 256, 512, 1024))}Mi"}
             | ({"cpu": "1"} if rng.random() < 0.5 else {}),
-            "requests": {"cpu": f"{rng.choice((50, 100, 250))}m", "memory": f"{rng.choice((64, 128, 256))}Mi"},
+            "requests": {"cpu": f"{rng.choice((50, 100, 250))}m", "memory": f"{rng.choice((32, 64, 128))}Mi"},
         }
     else:
         value["resources"] = {}
