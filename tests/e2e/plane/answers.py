@@ -19,9 +19,7 @@ Answer = Callable[[Review], tuple[int, bytes]]
 """The decoded AdmissionReview → HTTP status and body."""
 
 NAMESPACE = "answering"
-EVERYTHING: tuple[dict[str, Any], ...] = (
-    {"apiGroups": ["*"], "apiVersions": ["*"], "operations": ["*"], "resources": ["*/*"], "scope": "Namespaced"},
-)
+EVERYTHING = {"apiGroups": ["*"], "apiVersions": ["*"], "operations": ["*"], "resources": ["*/*"], "scope": "*"}
 
 
 def admit(review: Review) -> tuple[int, bytes]:
@@ -33,21 +31,23 @@ def admit(review: Review) -> tuple[int, bytes]:
 
 
 class Answering:
-    """One TLS server with one configuration that sends it all that happens in one namespace."""
+    """One TLS server, with a configuration that sends it all writes."""
 
     def __init__(
         self,
         cluster: Cluster,
         name: str,
         *,
-        namespace: str,
+        namespace: str = "",
         answer: Answer = admit,
         failure_policy: str = "Ignore",
         timeout: int = 2,
         versions: Sequence[str] = ("v1",),
-        rules: Sequence[dict[str, Any]] = EVERYTHING,
     ) -> None:
-        """Returns when the API server calls it. `name` has to be new in the cluster."""
+        """Returns when the API server calls it. `name` has to be new in the cluster.
+
+        With a `namespace` only its objects are sent (and no cluster-scoped ones), else everything in the cluster.
+        """
         self.webhook_name = f"{name}.tests.wouldblock.dev"
         self.bodies: list[bytes] = []
         self.answer: Answer = admit
@@ -68,8 +68,10 @@ class Answering:
                     "admissionReviewVersions": list(versions),
                     "clientConfig": {"service": service, "caBundle": cluster.ca_bundle},
                     "failurePolicy": failure_policy,
-                    "namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": namespace}},
-                    "rules": list(rules),
+                    "namespaceSelector": {
+                        "matchLabels": {"kubernetes.io/metadata.name": namespace} if namespace else {}
+                    },
+                    "rules": [{**EVERYTHING, "scope": "Namespaced" if namespace else "*"}],
                     "sideEffects": "None",
                     "timeoutSeconds": timeout,
                 }
@@ -78,7 +80,7 @@ class Answering:
         cluster.http.post(self._path.rsplit("/", 1)[0], json=configuration).raise_for_status()
 
         def called() -> bool:
-            cluster.dry_run(namespace)
+            cluster.dry_run(namespace or "default")
             return bool(self.bodies)
 
         wait_for(f"the configuration {name} is active", called)
@@ -91,7 +93,7 @@ class Answering:
         return [json.loads(body) for body in self.bodies]
 
     def body(self, *, operation: str, resource: str, name: str, subresource: str = "") -> bytes:
-        """The last review of that write, as it was sent."""
+        """The last review of that write, as it was sent. Raises `AssertionError` when there was none."""
         for body in reversed(self.bodies):
             request = json.loads(body)["request"]
             asked = (request["operation"], request["resource"]["resource"], request.get("subResource", ""))

@@ -92,8 +92,8 @@ def cache() -> Path:
 def key(go_version: str) -> str:
     """What a binary depends on, as a folder name: a change of any of it builds another."""
     digest = hashlib.sha256()
-    for name in ("go.mod", "go.sum", "main.go"):
-        digest.update((MODULE / name).read_bytes() + b"\0")
+    for path in sorted([MODULE / "go.mod", MODULE / "go.sum", *MODULE.rglob("*.go")]):
+        digest.update(str(path.relative_to(MODULE)).encode() + b"\0" + path.read_bytes() + b"\0")
     digest.update("\0".join([go_version, *_flags(), _goos(), _goarch()]).encode())
     return f"{KUBERNETES}-{digest.hexdigest()[:16]}"
 
