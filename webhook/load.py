@@ -13,6 +13,7 @@ from typing import Any
 import msgspec
 
 from webhook import manifest, yamlfile
+from webhook.cel.share import Shared
 from webhook.errors import InvalidInput, Problem
 from webhook.manifest.fields import (
     API_VERSIONS,
@@ -83,6 +84,7 @@ def read(
     gathered = gather(paths, reserved=reserved)
     named = {str(path) for path in paths}
     policies: list[Policy] = []
+    shared = Shared()
     for spec in gathered.policies.values():
         if spec.id in gathered.unusable:
             continue
@@ -92,7 +94,7 @@ def read(
         elif spec.meta.default == "off" and not {spec.id, "all"} & set(enable) and spec.document.file not in named:
             gathered.note(spec.document, spec.id, "off by default: not loaded unless it is asked for")
             continue
-        policy, problems = _build(spec, bindings, gathered.objects, state)
+        policy, problems = _build(spec, bindings, gathered.objects, state, shared)
         gathered.problems.extend(problems)
         if policy is not None and bindings:
             policies.append(policy)
@@ -169,18 +171,17 @@ class Gathered:
             self.unusable.add(spec.id)
             self.problems.extend(problems)
             # Its expressions may be wrong as well, and all problems are told at once.
-            _, more = _build(spec, (), (), EMPTY)
+            _, more = _build(spec, (), (), EMPTY, Shared())
             told = {(problem.line, problem.path) for problem in problems}
             self.problems.extend(each for each in more if (each.line, each.path) not in told)
         self.policies.setdefault(spec.id, spec)
 
     def _binding(self, document: Document) -> None:
         spec, problems = read_binding(document)
-        if spec is not None and (first := self.bindings.get(spec.name)) is not None:
-            wrong = f"the name {spec.name!r} is taken by {_where(first.document)}"
-            problems = (document.problem(("metadata", "name"), wrong, policy=spec.policy),)
-        elif spec is not None:
-            self.bindings[spec.name] = spec
+        if spec is not None:
+            first = self.bindings.setdefault(spec.name, spec)
+            if first is not spec:
+                self.problems.append(self._taken(document, spec.name, _where(first.document)))
             return
         # Without one of its bindings a policy would say less than on a server.
         self.unusable.update(problem.policy for problem in problems)
@@ -191,10 +192,14 @@ class Gathered:
 
 
 def _build(
-    spec: PolicySpec, bindings: Sequence[BindingSpec], objects: Sequence[Mapping[str, Any]], state: State
+    spec: PolicySpec,
+    bindings: Sequence[BindingSpec],
+    objects: Sequence[Mapping[str, Any]],
+    state: State,
+    shared: Shared,
 ) -> tuple[Policy | None, tuple[Problem, ...]]:
     try:
-        return manifest.build(spec, bindings, folder=objects, state=state)
+        return manifest.build(spec, bindings, folder=objects, state=state, shared=shared)
     except Exception as error:  # a bug of the compiler costs this policy, not the set
         wrong = f"cannot be compiled: {type(error).__name__} inside wouldblock; please report it"
         return None, (spec.document.problem(("spec",), wrong, policy=spec.id),)

@@ -9,8 +9,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
-from webhook import annotations
 from webhook.annotations import clip
+from webhook.annotations import encode as annotate
 from webhook.policy import Finding, Outcome
 from webhook.review import Request, Response, ReviewResponse, encode
 
@@ -40,7 +40,7 @@ def respond(request: Request, outcome: Outcome, *, warn: bool = True) -> bytes:
     response = Response(
         uid=request.uid,
         allowed=True,
-        audit_annotations=annotations.encode(outcome, operation=request.operation, dry_run=bool(request.dry_run)),
+        audit_annotations=annotate(outcome, operation=request.operation, dry_run=bool(request.dry_run)),
     )
     if lines and writes_by_hand(request, outcome):
         response = Response(uid=request.uid, allowed=True, warnings=lines, audit_annotations=response.audit_annotations)
@@ -51,7 +51,7 @@ def admit(uid: str, outcome: Outcome | None = None) -> bytes:
     """The answer when nothing else worked, and when load is shed: uid and true. Touches no policy code."""
     if outcome is None:
         return encode(ReviewResponse(response=Response(uid=uid, allowed=True)))
-    values = annotations.encode(outcome, operation="", dry_run=False)
+    values = annotate(outcome, operation="", dry_run=False)
     return encode(ReviewResponse(response=Response(uid=uid, allowed=True, audit_annotations=values)))
 
 

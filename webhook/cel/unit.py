@@ -21,6 +21,7 @@ from webhook.cel.facts import analyse
 from webhook.cel.fold import fold
 from webhook.cel.library import FUNCTIONS
 from webhook.cel.parser import parse
+from webhook.cel.share import Key, Shared, Slot
 from webhook.cel.types import DYN, Type
 from webhook.cel.validate import validate
 from webhook.errors import WouldblockError
@@ -97,42 +98,45 @@ class Unit:
     """
 
     def __init__(
-        self, name: str, source: str, expressions: Sequence[Expression], functions: Sequence[str], variables: int
+        self, name: str, source: str, expressions: Sequence[Expression], functions: Sequence[str], shared: Shared
     ) -> None:
         self.name = name
         self.source = source
         self.expressions = tuple(expressions)
         self._names = tuple(functions)
-        self._variables = variables
+        self.shared = shared
         self._namespace: dict[str, Any] = {}
         self._filename = ""
-        self._calls: tuple[Callable[[Activation], Any], ...] = ()
+        self.calls: tuple[Callable[[Activation], Any], ...] = ()
+        """The expressions as functions of an activation, which raise `program.FAULTS` for CEL errors: for callers that
+        evaluate many units on one activation. Others use `start`."""
 
     def _load(self, namespace: dict[str, Any]) -> None:
         self._namespace = namespace
         self._filename = program.load(self.source, namespace, self.name)
-        self._calls = tuple(namespace[name] for name in self._names)
+        self.calls = tuple(namespace[name] for name in self._names)
 
     def start(self, inputs: Inputs) -> Evaluation:
         """A new evaluation with fresh variables."""
-        return Evaluation(
-            self._calls,
-            Activation(
-                object=inputs.object,
-                old_object=inputs.old_object,
-                params=inputs.params,
-                namespace_object=inputs.namespace_object,
-                request=inputs.request,
-                deadline=inputs.check_deadline,
-                variables=self._variables,
-                bound=inputs.bound,
-            ),
+        return Evaluation(self.calls, self.activation(inputs))
+
+    def activation(self, inputs: Inputs) -> Activation:
+        """Inputs and empty memory for this unit, and for all that were compiled into the same `Shared`."""
+        return Activation(
+            object=inputs.object,
+            old_object=inputs.old_object,
+            params=inputs.params,
+            namespace_object=inputs.namespace_object,
+            request=inputs.request,
+            deadline=inputs.check_deadline,
+            variables=self.shared.size,
+            bound=inputs.bound,
         )
 
     def close(self) -> None:
         """Frees the generated module. A namespace and its functions hold each other, and a frozen heap is not
         collected, so a replaced policy set would stay for ever."""
-        self._calls = ()
+        self.calls = ()
         self._namespace.clear()
         program.unload(self._filename)
 
@@ -170,9 +174,13 @@ def compile_unit(
     name: str = "unit",
     declared: Mapping[str, Type] | None = None,
     undeclared: Collection[str] = (),
+    shared: Shared | None = None,
 ) -> Unit:
-    """Compiles a unit. `params` says whether `params` is declared; `declared` adds variables, which are read from
-    `Inputs.bound`, and `undeclared` takes away usual ones. Raises `CompileErrors` with all that is wrong."""
+    """Compiles a unit. Units with the same `shared` compute equal variables once (`Unit.activation`).
+
+    `params` says whether `params` is declared; `declared` adds variables, which are read from `Inputs.bound`,
+    and `undeclared` takes away usual ones. Raises `CompileErrors` with all that is wrong.
+    """
     errors: list[CompileError] = []
     context = Context(Module(), FUNCTIONS)
     types: dict[str, Type] = {}
@@ -195,10 +203,20 @@ def compile_unit(
             made = msgspec.structs.replace(made, variables={**kept, **(declared or {})})
         return made
 
-    for slot, variable in enumerate(variables):
-        function, type = one(variable.path, variable.text, "v", env(), "any")
-        context.variables[variable.name] = (slot, function)
-        types[variable.name] = variable_type(type)
+    shared = Shared() if shared is None else shared
+    keys: dict[str, Key] = {}
+    defined: list[tuple[Slot, str]] = []
+    for variable in variables:
+        key = keys[variable.name] = shared.key(variable.name, variable.text, tuple(keys.items()), params=params)
+        slot = shared.slots.get(key)
+        if slot is None or slot.call is None:
+            function, type = one(variable.path, variable.text, "v", env(), "any")
+            slot = shared.add(key, type)
+            defined.append((slot, function))
+        else:
+            function = context.module.constant(slot.call)
+        context.variables[variable.name] = (slot.number, function)
+        types[variable.name] = variable_type(slot.type)
     functions = [
         one(
             expression.path,
@@ -211,8 +229,10 @@ def compile_unit(
     ]
     if errors:
         raise CompileErrors(errors)
-    unit = Unit(name, context.module.source(), expressions, functions, len(variables))
+    unit = Unit(name, context.module.source(), expressions, functions, shared)
     unit._load(context.module.namespace)
+    for slot, function in defined:
+        slot.call = unit._namespace[function]
     return unit
 
 
@@ -247,6 +267,7 @@ __all__ = [
     "Inputs",
     "Missing",
     "Returns",
+    "Shared",
     "Unit",
     "Variable",
     "compile_unit",

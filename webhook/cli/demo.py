@@ -13,6 +13,7 @@ from pathlib import Path
 import yaml
 
 from webhook import cli
+from webhook.annotations import WEBHOOK_NAME
 from webhook.demo import tour
 from webhook.errors import UserError
 
@@ -81,7 +82,7 @@ def _show(answer: tour.Answer) -> None:
     print("   in the API server's audit log:")
     for key, value in sorted(answer.annotations.items()):
         for line in value.splitlines():
-            print(f"     {tour.WEBHOOK_NAME}/{key}: {line}")
+            print(f"     {WEBHOOK_NAME}/{key}: {line}")
 
 
 def _log(webhook: tour.Webhook, good: dict[str, object], bad: dict[str, object]) -> bytes:

@@ -12,7 +12,7 @@ from typing import Any
 
 import msgspec
 
-from webhook.cel.unit import CompileError, CompileErrors, Expression, Returns, Unit, Variable, compile_unit
+from webhook.cel.unit import CompileError, CompileErrors, Expression, Returns, Shared, Unit, Variable, compile_unit
 from webhook.errors import Problem
 from webhook.manifest.evaluation import Evaluator, Layout
 from webhook.manifest.fields import BindingSpec, Named, PolicySpec
@@ -28,13 +28,14 @@ def build(
     *,
     folder: Iterable[Mapping[str, Any]] = (),
     state: State = EMPTY,
+    shared: Shared | None = None,
 ) -> tuple[Policy | None, tuple[Problem, ...]]:
-    """The policy, or what its expressions have wrong.
+    """The policy, or what its expressions have wrong. Policies with the same `shared` compute equal variables once.
 
     `folder` holds the objects of the policy folder that may be params, `state` the snapshot whose params enter the
     digest; at run time the review's own snapshot is asked.
     """
-    unit, layout, problems = _compile(spec)
+    unit, layout, problems = _compile(spec, shared)
     if unit is None:
         return None, problems
     ordered = sorted(bindings, key=lambda binding: binding.name)
@@ -53,7 +54,7 @@ def build(
     ), ()
 
 
-def _compile(spec: PolicySpec) -> tuple[Unit | None, Layout, tuple[Problem, ...]]:
+def _compile(spec: PolicySpec, shared: Shared | None) -> tuple[Unit | None, Layout, tuple[Problem, ...]]:
     expressions: list[Expression] = []
     places: dict[str, Steps] = {}
 
@@ -82,7 +83,9 @@ def _compile(spec: PolicySpec) -> tuple[Unit | None, Layout, tuple[Problem, ...]
     )
     variables = [_variable(each, places) for each in spec.variables]
     try:
-        unit = compile_unit(expressions, variables=variables, params=spec.param_kind is not None, name=spec.id)
+        unit = compile_unit(
+            expressions, variables=variables, params=spec.param_kind is not None, name=spec.id, shared=shared
+        )
     except CompileErrors as error:
         return None, layout, tuple(_problem(spec.document, places, each, spec.id) for each in error.errors)
     return unit, layout, ()

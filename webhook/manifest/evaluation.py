@@ -8,16 +8,22 @@ Source: `apiserver pkg/admission/plugin/policy/validating/{dispatcher,validator}
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from webhook.cel.unit import EvalError, Inputs, Unit
+from msgspec import Struct
+
+from webhook.cel.activation import Activation
+from webhook.cel.program import FAULTS, fault
+from webhook.cel.unit import Unit
 from webhook.manifest.fields import BindingSpec, PolicySpec
 from webhook.manifest.matching import Matcher, never_evaluated
 from webhook.manifest.names import trim
 from webhook.manifest.params import NotConfigured, Params
 from webhook.manifest.request import condition_inputs, inputs, with_params
-from webhook.policy import Context, Finding, Verdict
+from webhook.policy import PASS, Context, Finding, Verdict
+
+Call = Callable[[Activation], Any]
 
 _MESSAGE_BYTES = 5_120
 _ANNOTATION_BYTES = 10_240
@@ -44,6 +50,44 @@ class Layout:
         self.annotations = tuple(annotations)
 
 
+class Failure(Struct, frozen=True):
+    """A validation, match condition or audit annotation that enforcement would deny with `message`."""
+
+    message: str
+    index: int = 0
+    error: bool = False
+
+
+class _Validation(Struct, frozen=True):
+    index: int
+    call: Call
+    message: Call | None
+    static: str
+    expression: str
+
+
+class _Run:
+    """One review, for all policies whose units share their memory: what is asked of it once, and its activations."""
+
+    __slots__ = ("_conditions", "_context", "_unit", "activation", "exact", "outside")
+
+    def __init__(self, unit: Unit, context: Context) -> None:
+        request = context.request
+        self.outside = never_evaluated(request)
+        self.exact = request.request_resource in (None, request.resource)
+        """Whether the review holds the version that the client sent."""
+        self.activation = unit.activation(inputs(context))
+        self._unit = unit
+        self._context = context
+        self._conditions: Activation | None = None
+
+    def conditions(self) -> Activation:
+        """What match conditions are evaluated on, where no params are at hand."""
+        if self._conditions is None:
+            self._conditions = self._unit.activation(condition_inputs(self._context))
+        return self._conditions
+
+
 class Evaluator:
     """`Policy.run` of one policy with its bindings. Immutable but for caches; safe from any thread."""
 
@@ -54,20 +98,44 @@ class Evaluator:
         self._matcher = Matcher(spec.match)
         self._bindings = tuple((each, None if each.match is None else Matcher(each.match)) for each in bindings)
         self._unit = unit
-        self._layout = layout
         self._params = params
-        self._static = tuple(
-            trim(each.message) if each.message else f"failed expression: {trim(each.expression)}"
-            for each in spec.validations
+        calls = unit.calls
+        self._conditions = tuple(
+            (calls[number], each.expression) for each, number in zip(spec.conditions, layout.conditions, strict=True)
         )
+        self._validations = tuple(
+            _Validation(
+                index=index,
+                call=calls[number],
+                message=None if message is None else calls[message],
+                static=trim(each.message) if each.message else f"failed expression: {trim(each.expression)}",
+                expression=each.expression,
+            )
+            for index, (each, number, message) in enumerate(
+                zip(spec.validations, layout.validations, layout.messages, strict=True)
+            )
+        )
+        self._annotations = tuple(
+            (each.key, calls[number], each.expression)
+            for each, number in zip(spec.audit_annotations, layout.annotations, strict=True)
+        )
+        self._whole = all(matcher is None for _, matcher in self._bindings) and (
+            params is None or all(each.param_ref is None for each in bindings)
+        )
+        """Whether every binding asks the same, so that one evaluation answers for all."""
 
     def __call__(self, context: Context) -> Verdict | None:
         """The verdict; None when policy, bindings or match conditions say that the request is not their business.
 
         Raises `NeedsState`, `NotComparable`, `DeadlineExceeded`.
         """
-        if never_evaluated(context.request) or not self._matcher.covers(context):
+        run: _Run | None = context.memo.get(self._unit.shared)
+        if run is None:
+            run = context.memo[self._unit.shared] = _Run(self._unit, context)
+        if run.outside or not ((self._matcher.plain and run.exact) or self._matcher.covers(context)):
             return None
+        if self._whole:
+            return self._as_one(run)
         concerned = False
         findings: list[Finding] = []
         annotations: dict[str, list[str]] = {}
@@ -79,15 +147,27 @@ class Evaluator:
             except NotConfigured as error:
                 concerned = True
                 if self._spec.fail:
-                    findings.append(self._error(binding, _UNCONFIGURED + str(error)))
+                    findings.append(self._finding(binding, Failure(_UNCONFIGURED + str(error), error=True)))
                 continue
             for param in params:
-                concerned |= self._evaluate(binding, param, context, findings, annotations)
+                failures = self._decide(*self._activations(run, param, context), annotations)
+                if failures is not None:
+                    concerned = True
+                    findings.extend(self._finding(binding, failure) for failure in failures)
         if not concerned:
             return None
+        return Verdict(findings=tuple(findings), annotations=_joined(annotations))
+
+    def _as_one(self, run: _Run) -> Verdict | None:
+        annotations: dict[str, list[str]] = {}
+        failures = self._decide(run.activation, run.conditions() if self._conditions else run.activation, annotations)
+        if failures is None:
+            return None
+        if not failures and not annotations:
+            return PASS
         return Verdict(
-            findings=tuple(findings),
-            annotations=tuple((key, ", ".join(values)) for key, values in annotations.items()),
+            findings=tuple(self._finding(binding, failure) for binding, _ in self._bindings for failure in failures),
+            annotations=_joined(annotations),
         )
 
     def _params_of(self, binding: BindingSpec, context: Context) -> Sequence[Any]:
@@ -95,97 +175,100 @@ class Evaluator:
             return _NO_PARAMS
         return self._params.find(binding.param_ref, context)
 
-    def _evaluate(
-        self,
-        binding: BindingSpec,
-        param: Any,
-        context: Context,
-        findings: list[Finding],
-        annotations: dict[str, list[str]],
-    ) -> bool:
-        """Evaluates one binding with one param; whether its match conditions hold (an error counts as holding)."""
-        if self._spec.conditions:
-            errors = self._conditions(_given(condition_inputs(context), param))
+    def _activations(self, run: _Run, param: Any, context: Context) -> tuple[Activation, Activation]:
+        """(for the policy's expressions, for its match conditions)."""
+        if param is None:
+            return run.activation, run.conditions() if self._conditions else run.activation
+        usual = self._unit.activation(with_params(inputs(context), param))
+        if not self._conditions:
+            return usual, usual
+        return usual, self._unit.activation(with_params(condition_inputs(context), param))
+
+    def _decide(
+        self, activation: Activation, conditions: Activation, annotations: dict[str, list[str]]
+    ) -> Sequence[Failure] | None:
+        """What enforcement would deny, for one param; None when the match conditions do not hold. Adds to
+        `annotations`."""
+        if self._conditions:
+            errors = self._condition_errors(conditions)
             if errors is None:
-                return False
+                return None
             if errors:
+                text = errors[0] if len(errors) == 1 else f"[{', '.join(errors)}]"
+                return (Failure(text, error=True),) if self._spec.fail else None
+        failures: list[Failure] = []
+        for each in self._validations:
+            try:
+                if each.call(activation) is not True:
+                    failures.append(Failure(_message(each, activation), each.index))
+            except FAULTS as error:
+                text = _failed(each.expression, error)
                 if self._spec.fail:
-                    findings.append(self._error(binding, errors[0] if len(errors) == 1 else f"[{', '.join(errors)}]"))
-                return self._spec.fail
-        evaluation = self._unit.start(_given(inputs(context), param))
-        for index, (number, message) in enumerate(zip(self._layout.validations, self._layout.messages, strict=True)):
-            value = evaluation.value(number)
-            if value is True:
-                continue
-            if isinstance(value, EvalError):
-                if self._spec.fail:
-                    text = _failed(self._spec.validations[index].expression, value)
-                    findings.append(self._error(binding, text, index))
-                continue
-            text = self._static[index] if message is None else _message(evaluation.value(message), self._static[index])
-            findings.append(
-                Finding(
-                    policy=self._spec.id,
-                    binding=binding.name,
-                    index=index,
-                    message=text,
-                    severity=self._spec.meta.severity,
-                )
-            )
-        for each, number in zip(self._spec.audit_annotations, self._layout.annotations, strict=True):
-            value = evaluation.value(number)
-            if isinstance(value, EvalError):
+                    failures.append(Failure(text, each.index, error=True))
+        for key, call, expression in self._annotations:
+            try:
+                value = call(activation)
+            except FAULTS as error:
+                text = _failed(expression, error)
                 if self._spec.fail:
                     # The API server denies this request even where the binding only warns.
-                    findings.append(self._error(binding, _failed(each.expression, value)))
-            elif isinstance(value, str) and (text := _cut(trim(value))):
-                values = annotations.setdefault(each.key, [])
+                    failures.append(Failure(text, error=True))
+                continue
+            if isinstance(value, str) and (text := _cut(trim(value))):
+                values = annotations.setdefault(key, [])
                 if text not in values:
                     values.append(text)
-        return True
+        return failures
 
-    def _conditions(self, given: Inputs) -> list[str] | None:
+    def _condition_errors(self, activation: Activation) -> list[str] | None:
         """The distinct errors of the match conditions; None when one is false, whatever the others say."""
-        evaluation = self._unit.start(given)
         errors: list[str] = []
-        for condition, number in zip(self._spec.conditions, self._layout.conditions, strict=True):
-            value = evaluation.value(number)
-            if value is False:
-                return None
-            if isinstance(value, EvalError):
-                text = _failed(condition.expression, value)
+        for call, expression in self._conditions:
+            try:
+                if call(activation) is False:
+                    return None
+            except FAULTS as error:
+                text = _failed(expression, error)
                 if text not in errors:
                     errors.append(text)
         return errors
 
-    def _error(self, binding: BindingSpec, message: str, index: int = 0) -> Finding:
+    def _finding(self, binding: BindingSpec, failure: Failure) -> Finding:
         return Finding(
             policy=self._spec.id,
             binding=binding.name,
-            index=index,
-            message=message,
+            index=failure.index,
+            message=failure.message,
             severity=self._spec.meta.severity,
-            error=True,
+            error=failure.error,
         )
 
 
 _NO_PARAMS = (None,)
 
 
-def _given(usual: Inputs, param: Any) -> Inputs:
-    return usual if param is None else with_params(usual, param)
+def _joined(annotations: Mapping[str, Sequence[str]]) -> tuple[tuple[str, str], ...]:
+    return tuple((key, ", ".join(values)) for key, values in annotations.items())
 
 
-def _failed(expression: str, error: EvalError) -> str:
-    return f"expression '{expression}' resulted in error: {error.text}"
+def _failed(expression: str, error: BaseException) -> str:
+    """The API server's words for an evaluation error. Raises the exception again when it is none of CEL's."""
+    return f"expression '{expression}' resulted in error: {fault(error)}"
 
 
-def _message(value: Any, otherwise: str) -> str:
-    """What a message expression came to, if the API server would use it."""
+def _message(validation: _Validation, activation: Activation) -> str:
+    """What a message expression comes to, if the API server would use it, else the fixed text."""
+    if validation.message is None:
+        return validation.static
+    try:
+        value = validation.message(activation)
+    except FAULTS as error:
+        fault(error)
+        return validation.static
     if not isinstance(value, str):
-        return otherwise
+        return validation.static
     text = trim(value)
-    return text if text and "\n" not in text and len(text.encode()) <= _MESSAGE_BYTES else otherwise
+    return text if text and "\n" not in text and len(text.encode()) <= _MESSAGE_BYTES else validation.static
 
 
 def _cut(text: str) -> str:

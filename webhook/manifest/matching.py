@@ -55,11 +55,15 @@ class Matcher:
     No rules at all match everything (a binding's `matchResources` may do without).
     """
 
-    __slots__ = ("_answers", "_match", "_named")
+    __slots__ = ("_answers", "_match", "_named", "plain")
 
     def __init__(self, match: Match) -> None:
         self._match = match
         self._named = any(rule.resource_names for rule in (*match.rules, *match.exclude))
+        self.plain = not (match.namespace_selector or match.object_selector or self._named) and all(
+            rule.scope == "*" for rule in (*match.rules, *match.exclude)
+        )
+        """Whether the set's dispatch has already answered for a review that was not converted."""
         self._answers: dict[tuple[str, str, str, str, str, bool], bool] = {}
 
     def covers(self, context: Context) -> bool:

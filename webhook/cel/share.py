@@ -1,0 +1,47 @@
+"""Variables that several units define alike, computed once for all of them.
+
+Units that are compiled into one `Shared` agree on one memory: a slot a distinct variable. Two variables are the same
+when their names, their texts and the variables that their texts may name are the same; those that may see `params`
+are never shared, for two units have different ones.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import msgspec
+
+from webhook.cel.types import Type
+
+Key = tuple[Any, ...]
+_WORD = re.compile(r"[_a-zA-Z][_a-zA-Z0-9]*")
+
+
+class Slot(msgspec.Struct):
+    """Where a variable is remembered, and the function of the unit that defined it first."""
+
+    number: int
+    type: Type
+    call: Callable[..., Any] | None = None
+
+
+class Shared:
+    """The memory's layout. Grows while units are compiled; `size` is read for each activation."""
+
+    def __init__(self) -> None:
+        self.slots: dict[Key, Slot] = {}
+        self.size = 0
+
+    def key(self, name: str, text: str, before: Iterable[tuple[str, Key]], *, params: bool) -> Key:
+        """What makes a variable the same as another's. `before` are those defined before it, by name."""
+        words = frozenset(_WORD.findall(text))
+        needs = tuple((other, key) for other, key in before if other in words)
+        private = (params and "params" in words) or any(key[0] for _, key in needs)
+        return (self.size + 1 if private else 0, name, text, needs)
+
+    def add(self, key: Key, type: Type) -> Slot:
+        slot = self.slots[key] = Slot(self.size, type)
+        self.size += 1
+        return slot
