@@ -284,7 +284,9 @@ class _Judge:
         self.limits = limits
         minutes = sorted(filter(None, map(_minute, facts.minutes)))
         self.start = max(since, minutes[0] if minutes else 0)
-        self.end = min(filter(None, (until, minutes[-1] + 60 * SECOND if minutes else 0)), default=0)
+        # What was skipped is known to the minute.
+        last = max(max(facts.times, default=-1) + 1, minutes[-1] if minutes else 0)
+        self.end = min(until, last) if until else last
         self.now = now or self.end
         self.silences = _silences([each for each in minutes if self.start <= each <= self.end], limits.max_gap)
         self.plans: dict[int, list[_Plan]] = {}
