@@ -14,6 +14,7 @@ from webhook.errors import Problem
 from webhook.manifest import build
 from webhook.manifest.fields import read_binding, read_policy
 from webhook.policy import Context, Policy, Verdict
+from webhook.policyset import PolicySet
 from webhook.review import NULL, Request, UserInfo
 from webhook.state import EMPTY, State
 from webhook.yamlfile import Document
@@ -85,6 +86,13 @@ def request_for(
 
 
 def run(policy: Policy, request: Request, state: State = EMPTY) -> Verdict | None:
+    """As `evaluate` runs it: rules are the dispatch's question, the rest is the policy's."""
+    if not PolicySet([policy]).candidates(request):
+        return None
+    return undispatched(policy, request, state)
+
+
+def undispatched(policy: Policy, request: Request, state: State = EMPTY) -> Verdict | None:
     deadline = time.monotonic() + 60
     return policy.run(Context(request, state=state, clock=time.monotonic, deadline=deadline))
 
@@ -98,6 +106,7 @@ class Bench:
     compiled = staticmethod(compiled)
     request = staticmethod(request_for)
     run = staticmethod(run)
+    undispatched = staticmethod(undispatched)
     everything = EVERYTHING
 
     def verdict(

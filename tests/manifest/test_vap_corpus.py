@@ -15,6 +15,7 @@ from webhook.errors import NotComparable, Problem
 from webhook.manifest import build
 from webhook.manifest.fields import BindingSpec, PolicySpec, read_binding, read_policy
 from webhook.policy import Context, Finding, Verdict
+from webhook.policyset import PolicySet
 from webhook.review import NULL, Request, UserInfo
 from webhook.state import State, snapshot
 from webhook.yamlfile import Document
@@ -100,8 +101,10 @@ def _difference(corpus: Corpus, row: Mapping[str, Any]) -> str:
     request = _request(corpus, row)
     if DIFFERENT.get(row["name"]) == _COST:
         return "not run: millions of iterations that only a limit of cost ends"
+    matched = PolicySet([policy]).candidates(request)
     try:
-        verdict = policy.run(Context(request, state=_state(corpus, row, request), clock=lambda: 0.0, deadline=1.0))
+        context = Context(request, state=_state(corpus, row, request), clock=lambda: 0.0, deadline=1.0)
+        verdict = policy.run(context) if matched else None
     except NotComparable as error:
         return str(error)
     return _outcome(spec, bindings, verdict, row) or _decisions(bindings, verdict, row)

@@ -18,6 +18,7 @@ from webhook.errors import InvalidInput, Problem
 from webhook.load import CASES, gather
 from webhook.manifest import build
 from webhook.policy import Context, Verdict
+from webhook.policyset import PolicySet
 from webhook.review import NULL, Operation, Request, UserInfo
 from webhook.state import State, snapshot
 
@@ -158,6 +159,8 @@ def verdict_of(file: CaseFile, case: Case) -> Verdict | None:
     if policy is None:
         raise InvalidInput(problems)
     request = request_of(file, case)
+    if not PolicySet([policy]).candidates(request):
+        return None
     context = Context(request, state=_state(case, request), clock=time.monotonic, deadline=time.monotonic() + 60)
     return policy.run(context)
 
