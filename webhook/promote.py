@@ -92,10 +92,11 @@ def enforce_policy(
         originals = [{"apiVersion": stored["apiVersion"], "metadata": {"name": policy}, "spec": {"policyName": policy}}]
     objects = [_clean(stored), *_params(manifests, stored, originals)]
     for original in originals:
-        if namespaces:
-            objects.append(_binding(original, stored, _namespaced(namespaces), SUFFIX, namespaced=True))
-        if cluster:
-            objects.append(_binding(original, stored, [], f"{SUFFIX}-cluster", namespaced=False))
+        wanted = [
+            _binding(original, stored, _namespaced(namespaces), SUFFIX, namespaced=True) if namespaces else None,
+            _binding(original, stored, [], f"{SUFFIX}-cluster", namespaced=False) if cluster else None,
+        ]
+        objects += [each for each in wanted if each is not None]
     return objects
 
 
@@ -128,7 +129,8 @@ def to_yaml(objects: Iterable[Object], *, comments: Sequence[str] = ()) -> str:
     )
 
 
-def _binding(original: Object, policy: Object, terms: list[Object], suffix: str, *, namespaced: bool) -> Object:
+def _binding(original: Object, policy: Object, terms: list[Object], suffix: str, *, namespaced: bool) -> Object | None:
+    """None when nothing of the policy is in that scope: a binding without rules would deny everywhere."""
     spec = original["spec"]
     resources = dict(spec.get("matchResources") or {})
     constraints = policy["spec"].get("matchConstraints") or {}
@@ -139,6 +141,8 @@ def _binding(original: Object, policy: Object, terms: list[Object], suffix: str,
     if not resources.get("resourceRules"):
         resources["matchPolicy"] = constraints.get("matchPolicy", "Equivalent")
     resources["resourceRules"] = [scoped for rule in rules for scoped in _scoped(rule, namespaced=namespaced)]
+    if not resources["resourceRules"]:
+        return None
     if not namespaced:
         resources["excludeResourceRules"] = [*(resources.get("excludeResourceRules") or ()), _NAMESPACES]
     if selector:
