@@ -85,7 +85,7 @@ def test_several_paths() -> None:
         ("--port", "https", "`int`"),
         ("--budget-ms", "0", "> 0"),
         ("--budget-ms", "501", "<= 500"),
-        ("--keep-alive", "0", ">= 1"),
+        ("--keep-alive", "90", ">= 91"),
         ("--drain-seconds", "-1", ">= 0"),
         ("--pod-security-version", "1.30", "matching regex"),
         ("--pod-security-level", "strict", "invalid enum value 'strict'"),

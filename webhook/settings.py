@@ -71,7 +71,7 @@ class Settings(Struct, frozen=True, kw_only=True):
         float, Meta(gt=0, description="a review that has waited longer for its turn is admitted unseen")
     ] = 100.0
     keep_alive: Annotated[
-        Positive, Meta(description="seconds an idle connection is kept; the API server closes its own after 90")
+        int, Meta(ge=91, description="seconds an idle connection is kept; the API server closes its own after 90")
     ] = 180
     drain_seconds: Annotated[
         float, Meta(ge=0, description="longest time between SIGTERM and the end; ends earlier once nobody is connected")

@@ -416,6 +416,19 @@ def test_a_broken_policy_stops_nothing(serve: Any, tmp_path: Path, raw: Any, rev
     assert metric(server, "wouldblock_broken_policies ") == len(named)
 
 
+def test_overload_is_shed_with_answers(serve: Any, raw: Any, review: Any) -> None:
+    """No error status, no closed connection, no silence: a review that has waited too long is admitted unseen."""
+    server = serve("--max-wait-ms", "0.001")
+    with server.connect() as connection:
+        for _ in range(20):
+            answer = raw(connection, review())
+            assert admits(answer)
+            assert answer.annotations["incomplete"] == "shed"
+            assert "retry-after" not in answer.headers
+    assert metric(server, 'wouldblock_incomplete_total{reason="shed"}') == 20
+    assert server.events("review_incomplete")[0]["reason"] == "shed"
+
+
 def test_settings_come_from_the_environment(serve: Any, certificates: Path) -> None:
     server = serve(environment={"WOULDBLOCK_LOG_LEVEL": "info", "WOULDBLOCK_KEEP_ALIVE": "200"})
     assert server.events("serving")
