@@ -34,10 +34,14 @@ class Pattern:
         found = re2.Set.SearchSet(options)
         found.Add(text)
         found.Compile()
-        match = found.Match
+        # The wrapper's own method only encodes and turns an empty list into None.
+        match = getattr(getattr(found, "_set", None), "Match", found.Match)
 
         def search(subject: str) -> bool:
-            return bool(match(subject.encode("utf-8", "replace")))
+            try:
+                return bool(match(subject.encode()))
+            except UnicodeEncodeError:
+                return bool(match(subject.encode("utf-8", "replace")))
 
         self.search = search
 

@@ -38,6 +38,8 @@ def ends_with(text: Any, part: Any) -> bool:
 
 
 def matches(text: Any, pattern: Any) -> bool:
+    if pattern.__class__ is Pattern and text.__class__ is str:
+        return pattern.search(text)
     if text.__class__ is not str or pattern.__class__ not in (str, Pattern):
         raise no_overload()
     return bool(pattern_of(pattern).search(text))
@@ -145,8 +147,8 @@ OVERLOADS: Final = (
         "string.startsWith(string) -> bool", starts_with, template="{0}.startswith({1})", on_dyn=starts_with, total=True
     ),
     row("string.endsWith(string) -> bool", ends_with, template="{0}.endswith({1})", on_dyn=ends_with, total=True),
-    row("string.matches(string) -> bool", matches, on_dyn=matches, pattern=1),
-    row("matches(string, string) -> bool", matches, on_dyn=matches, pattern=1),
+    row("string.matches(string) -> bool", matches, on_dyn=matches, pattern=1, prepared="{1}.search({0})"),
+    row("matches(string, string) -> bool", matches, on_dyn=matches, pattern=1, prepared="{1}.search({0})"),
     row("string.find(string) -> string", find, on_dyn=find, pattern=1),
     row("string.findAll(string) -> list(string)", find_all, on_dyn=find_all, pattern=1),
     row("string.findAll(string, int) -> list(string)", find_all, on_dyn=find_all, pattern=1),
