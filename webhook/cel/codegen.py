@@ -21,16 +21,15 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
-from webhook.cel import equality, runtime
+from webhook.cel import runtime
 from webhook.cel.activation import UNSET
 from webhook.cel.check import LOCAL, Checked
 from webhook.cel.dispatch import dispatcher
 from webhook.cel.emit import Module, Writer
 from webhook.cel.env import TYPES, VARIABLES
 from webhook.cel.error import CelError
-from webhook.cel.facts import NOT_CONSTANT, Facts, operands, sure_row
+from webhook.cel.facts import NOT_CONSTANT, Facts, operands
 from webhook.cel.overload import Overload
-from webhook.cel.patterns import compile_pattern
 from webhook.cel.program import FAULTS, fault, force, settle
 from webhook.cel.tree import (
     Bind,
@@ -48,7 +47,7 @@ from webhook.cel.tree import (
     Select,
     SortBy,
 )
-from webhook.cel.values import ABSENT, NONE, Optional, TypeValue, make_map
+from webhook.cel.values import ABSENT, NONE, Optional, TypeValue
 
 _BLOCKS: Final = 6
 """Nesting of blocks beyond which a node moves to a function of its own: CPython allows 20, and each takes up to two."""
@@ -59,9 +58,6 @@ _METHODS: Final = {
     "authorizer": "authorizer",
     "authorizer.requestResource": "authorizer",
 }
-_PRIMITIVE: Final = ("null", "bool", "int", "uint", "double", "string", "bytes")
-_EXACT: Final = 2**53
-"""Below it, comparing a number with a constant exactly and as doubles is the same."""
 _LAZY: Final = ("or", "orValue")
 
 
@@ -156,6 +152,12 @@ class Body:
             return self.constant(facts.constant)
         if isinstance(node, Bind):
             return self.bind_expression(node)
+        if isinstance(node, Call) and node.function == "orValue" and node.target is not None:
+            path = calls.optional_path(self, node.target)
+            if path is not None:
+                held = self.out.temporary()
+                found = calls.path_expression(self, self.pure(path[0]), path[1])
+                return f"({held} if ({held} := {found}) is not ABSENT else {self.pure(node.arguments[0])})"
         return self.combine(node, [self.pure(operand) for operand in operands(node, self.checked)])
 
     def guarded(self, node: Node) -> str:
@@ -272,7 +274,12 @@ class Body:
         field = self.constant(node.field)
         if node.optional or type.kind == "optional":
             return f"{self.module.helper(runtime.optional_select)}({inner[0]}, {field})"
-        return f"{inner[0]}[{field}]"
+        return f"{self.subscripted(inner[0])}[{field}]"
+
+    def subscripted(self, text: str) -> str:
+        """An operand of a subscript: Python's compiler warns of `None[k1]`."""
+        literals = {"None": None, "True": True, "False": False}
+        return self.module.constant(literals[text]) if text in literals else text
 
     def has(self, node: Has, inner: list[str]) -> str:
         type = self.checked.type(node.operand)
@@ -289,71 +296,13 @@ class Body:
             return f"{self.module.helper(runtime.optional_index)}({inner[0]}, {inner[1]})"
         operand, key = self.checked.type(node.operand), self.checked.type(node.key)
         if key.kind == "string" and operand.kind != "optional" and self.facts[node.key.id].constant is not NOT_CONSTANT:
-            return f"{inner[0]}[{inner[1]}]"
+            return f"{self.subscripted(inner[0])}[{inner[1]}]"
         constant = self.facts[node.key.id].constant
         general = self.module.helper(runtime.index)
         if constant.__class__ is int and constant >= 0 and operand.kind in ("dyn", "list"):
             first, again = self.held(inner[0])
             return f"({again}[{inner[1]}] if {first}.__class__ is list else {general}({again}, {inner[1]}))"
         return f"{general}({inner[0]}, {inner[1]})"
-
-    def call(self, node: Call, inner: list[str]) -> str:
-        special = _SPECIAL.get(node.function)
-        if special is not None:
-            return str(special(self, node, inner))
-        row = sure_row(node, self.checked)
-        arguments = operands(node, self.checked)
-        rows = self.checked.overloads[node.id]
-        pattern = rows[0].pattern
-        if pattern and self.facts[arguments[pattern].id].constant is not NOT_CONSTANT:
-            inner = list(inner)
-            inner[pattern] = self.module.constant(compile_pattern(self.facts[arguments[pattern].id].constant))
-        if row is not None and row.call is not None:
-            if row.template:
-                return row.template.format(*inner)
-            return f"{self.module.helper(row.call)}({', '.join(inner)})"
-        function = rows[0].function
-        chosen = self.context.dispatcher(function, member=rows[0].member)
-        return f"{self.module.helper(chosen)}({', '.join(inner)})"
-
-    def equality(self, node: Call, inner: list[str]) -> str:
-        """`==` and `!=` by static types; `equals` for what they do not tell."""
-        positive = node.function == "_==_"
-        kinds = [self.checked.type(argument).kind for argument in node.arguments]
-        one, other = inner
-        if "null" in kinds:
-            return f"({one} {'is' if positive else 'is not'} {other})"
-        symbol = "==" if positive else "!="
-        if "string" in kinds or (kinds[0] == kinds[1] and kinds[0] in _PRIMITIVE):
-            return f"({one} {symbol} {other})"
-        if "bool" in kinds:
-            return f"({one} {'is' if positive else 'is not'} {other})"
-        for left, argument in enumerate(node.arguments):
-            constant = self.facts[argument.id].constant
-            exact = constant.__class__ in (int, float) and abs(constant) < _EXACT
-            if exact and constant not in (0, 1) and "dyn" in kinds:
-                return f"({inner[1 - left]} {symbol} {inner[left]})"
-        return f"{self.module.helper(equality.equals if positive else equality.differs)}({one}, {other})"
-
-    def membership(self, node: Call, inner: list[str]) -> str:
-        constant = self.facts[node.arguments[1].id].constant
-        value_type = self.checked.type(node.arguments[0])
-        if constant.__class__ is list and all(value.__class__ is str for value in constant):
-            if value_type.kind == "string" and len(constant) > 4:
-                return f"({inner[0]} in {self.module.constant(frozenset(constant))})"
-            return f"({inner[0]} in {inner[1]})"
-        member = self.module.helper(equality.member)
-        if value_type.kind != "string":
-            return f"{member}({inner[0]}, {inner[1]})"
-        if self.checked.type(node.arguments[1]).kind in ("list", "map"):
-            return f"({inner[0]} in {inner[1]})"
-        (first, value), (second, container) = self.held(inner[0]), self.held(inner[1])
-        # The value is evaluated first, and is never false for the chained test: hence the tuple.
-        pair = f"({first}, {second})[1]" if first != value else second
-        return (
-            f"({value} in {container} if {pair}.__class__ is list or {container}.__class__ is dict "
-            f"else {member}({value}, {container}))"
-        )
 
     def logic_expression(self, node: Logic, inner: list[str]) -> str:
         terms = [self.as_bool(term, text) for term, text in zip(node.terms, inner, strict=True)]
@@ -375,7 +324,7 @@ class Body:
                 parts.append(f"*{self.module.helper(runtime.optional_entry)}({key}, {value})")
             else:
                 parts.append(f"({key}, {value})")
-        return f"{self.module.helper(make_map)}([{', '.join(parts)}])"
+        return f"{self.module.helper(runtime.new_map)}([{', '.join(parts)}])"
 
     def bind_expression(self, node: Bind) -> str:
         before = dict(self.scope)
@@ -447,14 +396,6 @@ class Body:
                 self.out.line(f"{result} = {content}")
         return result
 
-    def lazy_expression(self, node: Call, inner: list[str]) -> str:
-        held, content = self.out.temporary(), self.out.temporary()
-        found = content if node.function == "orValue" else held
-        return (
-            f"({found} if ({content} := {self.module.helper(runtime.content_of)}(({held} := {inner[0]}))) "
-            f"is not ABSENT else {inner[1]})"
-        )
-
     def bind(self, node: Bind) -> str:
         result = self.out.temporary()
         before = dict(self.scope)
@@ -498,13 +439,13 @@ def name_of(node: Node) -> str:
     return node.name
 
 
-from webhook.cel import loops  # noqa: E402 - the other half of this module
+from webhook.cel import calls, loops  # noqa: E402 - the other parts of this module
 
 _COMBINE: Final[dict[type, Any]] = {
     Select: Body.select,
     Has: Body.has,
     Index: Body.index,
-    Call: Body.call,
+    Call: calls.call,
     Logic: Body.logic_expression,
     Conditional: Body.conditional_expression,
     ListLiteral: Body.list_expression,
@@ -517,10 +458,4 @@ _STATEMENTS: Final[dict[type, Any]] = {
     Bind: Body.bind,
     Fold: loops.fold,
     SortBy: Body.sort_by,
-}
-_SPECIAL: Final[dict[str, Any]] = {
-    "_==_": Body.equality,
-    "_!=_": Body.equality,
-    "@in": Body.membership,
-    **dict.fromkeys(_LAZY, Body.lazy_expression),
 }

@@ -30,10 +30,14 @@ from webhook.cel.tree import (
     Select,
     SortBy,
 )
-from webhook.cel.values import make_map
+from webhook.cel.values import Map, make_map
 
 _DEPTH: Final = 24
 """Nesting beyond which an expression is cut into statements: CPython refuses 200 parentheses."""
+
+
+_KEYS: Final = ("bool", "int", "uint", "double", "string")
+"""Types that are surely good map keys."""
 
 
 class NotConstant:
@@ -135,6 +139,8 @@ def _constant(node: Node, inner: list[Facts]) -> Any:
             values = [facts.constant for facts in inner]
             if any(value is NOT_CONSTANT for value in values):
                 return NOT_CONSTANT
+            if any(key.__class__ in (list, dict, Map) for key in values[::2]):
+                return NOT_CONSTANT
             return make_map(zip(values[::2], values[1::2], strict=True))
     return NOT_CONSTANT
 
@@ -142,11 +148,12 @@ def _constant(node: Node, inner: list[Facts]) -> Any:
 def _fails(node: Node, checked: Checked) -> bool:
     """Whether the node itself may raise."""
     match node:
-        case Literal() | MapLiteral() | Message():
-            return False
+        case MapLiteral():
+            optional = any(entry.optional for entry in node.entries)
+            return optional or any(checked.type(entry.key).kind not in _KEYS for entry in node.entries)
         case ListLiteral():
             return bool(node.optional)
-        case Ident():
+        case Literal() | Message() | Ident():
             return False
         case Has():
             return checked.type(node.operand).kind not in ("map", "object")

@@ -32,6 +32,10 @@ class Overload(msgspec.Struct, frozen=True, kw_only=True):
     """The text when no row fits at run time: `named` = `no such overload: f(int)`, `plain` = `no such overload`."""
     pattern: int = 0
     """The argument that is a regular expression; a constant one is compiled at load. 0: none."""
+    prepared: str = ""
+    """As `template`, when the pattern is compiled."""
+    likely: bool = False
+    """Whether it is worth a test at run time before all others, when nothing is known of the arguments."""
     since: str = ""
     """The Kubernetes minor version that has it, where that matters within 1.34 to 1.37."""
 

@@ -30,6 +30,7 @@ from webhook.cel.values import (
     go_name,
     key_from,
     key_of,
+    make_map,
 )
 
 _CANNOT_BE_KEYS = (type(None), bytes, list, dict, Map, Optional, Timestamp, Duration, TypeValue)
@@ -114,6 +115,20 @@ def optional_select(operand: Any, field: str) -> Optional:
     return NONE
 
 
+def at_path(value: Any, *fields: str) -> Any:
+    """The end of `value.?a.?b…`, or `ABSENT` where it breaks off."""
+    for field in fields:
+        if value.__class__ is dict:
+            value = value.get(field, ABSENT)
+            if value is ABSENT:
+                return ABSENT
+        else:
+            value = optional_select(value, field).value
+            if value is ABSENT:
+                return ABSENT
+    return value
+
+
 def optional_index(operand: Any, key: Any) -> Optional:
     """`operand[?key]`, and `operand[key]` on an optional."""
     if operand.__class__ is Optional:
@@ -186,6 +201,14 @@ def optional_element(value: Any) -> list[Any]:
     if value.__class__ is not Optional:
         raise CelError(f"cannot initialize optional list element from non-optional value {value}")
     return [] if value.value is ABSENT else [value.value]
+
+
+def new_map(pairs: list[tuple[Any, Any]]) -> dict[Any, Any]:
+    """A map literal."""
+    try:
+        return make_map(pairs)
+    except TypeError:
+        raise CelError("internal error: runtime error: hash of unhashable type") from None
 
 
 def optional_entry(key: Any, value: Any) -> list[tuple[Any, Any]]:

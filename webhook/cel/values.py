@@ -162,6 +162,6 @@ def key_from(key: Any) -> Any:
 
 
 def make_map(pairs: Iterable[tuple[Any, Any]]) -> dict[Any, Any]:
-    """A map; of equal keys the last one counts, as on the server."""
+    """A map; of equal keys the last one counts, as on the server. Raises `TypeError` for a key that cannot be one."""
     made = Map((key_of(key), value) for key, value in pairs)
     return dict(made) if all(key.__class__ is str for key in made) else made

@@ -173,7 +173,7 @@ _ELEMENTS: Final = ("int", "uint", "double", "bool", "duration", "timestamp", "s
 
 OVERLOADS: Final = (
     *(
-        row(f"{signature} -> int", size, template="len({0})", on_dyn=size, total=True)
+        row(f"{signature} -> int", size, template="len({0})", on_dyn=size, total=True, likely=kind == "list(A)")
         for kind in ("bytes", "list(A)", "map(A, B)", "string")
         for signature in (f"size({kind})", f"{kind}.size()")
     ),

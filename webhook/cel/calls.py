@@ -1,0 +1,186 @@
+"""Calls and operators as Python expressions: inline where the operands' types are known or quickly tested, else a
+helper that looks at run time. The overload table says how; only what no row can say stands here.
+
+Each function gets the node's operands as expressions, each to be used once and in order, and returns an expression
+that delimits itself.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+from webhook.cel import equality, runtime
+from webhook.cel.dispatch import surely
+from webhook.cel.facts import NOT_CONSTANT, operands, sure_row
+from webhook.cel.overload import Overload
+from webhook.cel.patterns import compile_pattern
+from webhook.cel.tree import Call, Node, Select
+
+if TYPE_CHECKING:
+    from webhook.cel.codegen import Body
+
+_PRIMITIVE: Final = ("null", "bool", "int", "uint", "double", "string", "bytes")
+_EXACT: Final = 2**53
+"""Below it, comparing a number with a constant exactly and as doubles is the same."""
+_TESTS: Final = {"string": "str", "int": "int", "bool": "bool", "double": "float", "bytes": "bytes", "list": "list"}
+"""Types that one look at the class of a value can tell."""
+
+
+def call(body: Body, node: Call, inner: list[str]) -> str:
+    special = _SPECIAL.get(node.function)
+    if special is not None:
+        return str(special(body, node, inner))
+    arguments = operands(node, body.checked)
+    rows = body.checked.overloads[node.id]
+    inner, prepared = _prepared(body, rows[0], arguments, inner)
+    row = sure_row(node, body.checked)
+    if row is not None:
+        return _direct(body, row, inner, prepared)
+    general = body.module.helper(body.context.dispatcher(rows[0].function, member=rows[0].member))
+    return _likely(body, rows, arguments, inner, prepared, general) or f"{general}({', '.join(inner)})"
+
+
+def _prepared(body: Body, row: Overload, arguments: tuple[Node, ...], inner: list[str]) -> tuple[list[str], bool]:
+    """The operands with a constant pattern compiled, and whether one was."""
+    at = row.pattern
+    if not at:
+        return inner, False
+    text = body.facts[arguments[at].id].constant
+    if text is NOT_CONSTANT:
+        return inner, False
+    return [*inner[:at], body.module.constant(compile_pattern(text)), *inner[at + 1 :]], True
+
+
+def _direct(body: Body, row: Overload, inner: list[str], prepared: bool) -> str:
+    """The row's own code."""
+    template = row.prepared if prepared else row.template
+    if template:
+        return template.format(*inner)
+    assert row.call is not None  # noqa: S101 - the checker refuses what is not supported
+    return f"{body.module.helper(row.call)}({', '.join(inner)})"
+
+
+def _likely(
+    body: Body, rows: tuple[Overload, ...], arguments: tuple[Node, ...], inner: list[str], prepared: bool, general: str
+) -> str:
+    """The likeliest row inline behind a look at one operand's class, the rest by `general`; empty if no row fits that.
+
+    Only where a single operand is uncertain and the others can be named: they stand in both branches.
+    """
+    found = [body.checked.type(argument) for argument in arguments]
+    for row in rows:
+        unsure = [at for at, wanted in enumerate(row.arguments) if not surely(found[at], wanted)]
+        if len(unsure) != 1 or not (len(rows) == 1 or row.likely):
+            continue
+        at = unsure[0]
+        test = _TESTS.get(row.arguments[at].kind)
+        open_list = test != "list" or row.arguments[at].arguments[0].kind in ("parameter", "dyn")
+        others_named = all(text.isidentifier() for other, text in enumerate(inner) if other != at)
+        if test is None or not open_list or not others_named:
+            continue
+        first, again = body.held(inner[at])
+        named = [*inner[:at], again, *inner[at + 1 :]]
+        direct = _direct(body, row, named, prepared)
+        return f"({direct} if {first}.__class__ is {test} else {general}({', '.join(named)}))"
+    return ""
+
+
+def _ordering(body: Body, node: Call, inner: list[str]) -> str:
+    """`< <= > >=`: inline for two values of one class."""
+    one, other = node.arguments
+    kinds = (body.checked.type(one).kind, body.checked.type(other).kind)
+    rows = body.checked.overloads[node.id]
+    row = sure_row(node, body.checked)
+    if row is not None:
+        return _direct(body, row, inner, False)
+    general = body.module.helper(body.context.dispatcher(node.function, member=False))
+    symbol = node.function.strip("_")
+    for at, kind in enumerate(kinds):
+        if kind in ("int", "string") and kinds[1 - at] == "dyn" and inner[at].isidentifier():
+            first, again = body.held(inner[1 - at])
+            named = [again, inner[at]] if at else [inner[at], again]
+            return (
+                f"({named[0]} {symbol} {named[1]} if {first}.__class__ is {_TESTS[kind]} "
+                f"else {general}({named[0]}, {named[1]}))"
+            )
+    assert rows  # noqa: S101 - the checker found one
+    return f"{general}({', '.join(inner)})"
+
+
+def _equality(body: Body, node: Call, inner: list[str]) -> str:
+    """`==` and `!=` by static types; `equals` for what they do not tell."""
+    positive = node.function == "_==_"
+    kinds = [body.checked.type(argument).kind for argument in node.arguments]
+    one, other = inner
+    symbol, identical = ("==", "is") if positive else ("!=", "is not")
+    if "null" in kinds or ("bool" in kinds and "dyn" in kinds):
+        return f"({one} {identical} {other})"
+    if "string" in kinds or (kinds[0] == kinds[1] and kinds[0] in _PRIMITIVE):
+        return f"({one} {symbol} {other})"
+    for at, argument in enumerate(node.arguments):
+        constant = body.facts[argument.id].constant
+        exact = constant.__class__ in (int, float) and abs(constant) < _EXACT
+        # 0 and 1 are equal to false and true in Python.
+        if exact and constant not in (0, 1) and "dyn" in kinds:
+            return f"({inner[1 - at]} {symbol} {inner[at]})"
+    return f"{body.module.helper(equality.equals if positive else equality.differs)}({one}, {other})"
+
+
+def _membership(body: Body, node: Call, inner: list[str]) -> str:
+    """`in`: Python's own for strings, which equal nothing but strings."""
+    constant = body.facts[node.arguments[1].id].constant
+    value_type, container_type = (body.checked.type(argument) for argument in node.arguments)
+    if constant.__class__ is list and all(value.__class__ is str for value in constant):
+        if value_type.kind == "string" and len(constant) > 4:
+            return f"({inner[0]} in {body.module.constant(frozenset(constant))})"
+        return f"({inner[0]} in {inner[1]})"
+    member = body.module.helper(equality.member)
+    if value_type.kind != "string":
+        return f"{member}({inner[0]}, {inner[1]})"
+    if container_type.kind in ("list", "map"):
+        return f"({inner[0]} in {inner[1]})"
+    if not inner[0].isidentifier():
+        return f"{member}({inner[0]}, {inner[1]})"
+    first, again = body.held(inner[1])
+    return (
+        f"({inner[0]} in {again} if {first}.__class__ is dict or {again}.__class__ is list "
+        f"else {member}({inner[0]}, {again}))"
+    )
+
+
+def optional_path(body: Body, node: Node) -> tuple[Node, list[str]] | None:
+    """(base, fields) of `base.?a.?b.c`: selections that give one optional. `None` for anything else."""
+    fields: list[str] = []
+    checked = body.checked
+    while isinstance(node, Select) and node.id not in checked.names and checked.type(node).kind == "optional":
+        if checked.type(node.operand).name == "kubernetes.variables":
+            return None
+        fields.append(node.field)
+        if checked.type(node.operand).kind != "optional":
+            return node.operand, fields[::-1]
+        node = node.operand
+    return None
+
+
+def path_expression(body: Body, base: str, fields: list[str]) -> str:
+    """What stands at the end of an optional path, or `ABSENT`: no optional is made on the way."""
+    return f"{body.module.helper(runtime.at_path)}({', '.join([base, *map(body.constant, fields)])})"
+
+
+def _or_value(body: Body, node: Call, inner: list[str]) -> str:
+    """`x.or(y)` and `x.orValue(y)`: y only if x is none."""
+    held, content = body.out.temporary(), body.out.temporary()
+    found = content if node.function == "orValue" else held
+    return (
+        f"({found} if ({content} := {body.module.helper(runtime.content_of)}(({held} := {inner[0]}))) "
+        f"is not ABSENT else {inner[1]})"
+    )
+
+
+_SPECIAL: Final[dict[str, Any]] = {
+    **dict.fromkeys(("_==_", "_!=_"), _equality),
+    **dict.fromkeys(("_<_", "_<=_", "_>_", "_>=_"), _ordering),
+    "@in": _membership,
+    "or": _or_value,
+    "orValue": _or_value,
+}
