@@ -10,7 +10,7 @@ import pytest
 import uvicorn
 from uvicorn.server import ServerState
 
-from webhook.serve.connection import HEAD_BYTES, HEAD_SECONDS, Connection
+from webhook.serve.connection import HEAD_BYTES, HEAD_SECONDS, REQUEST_SECONDS, Connection
 
 
 class Transport(asyncio.Transport):
@@ -89,7 +89,7 @@ def test_a_head_has_to_come_in_time(start: bytes) -> None:
 def test_a_complete_head_is_not_overdue_and_neither_is_the_time_between_requests() -> None:
     async def scenario(connection: Connection, transport: Transport) -> None:
         connection.data_received(HEAD + b"\r\n")
-        connection.overdue(connection.began + 10_000)
+        connection.overdue(connection.began + REQUEST_SECONDS - 1)
         assert not transport.ended
         connection.data_received(b"{}")
         await asyncio.sleep(0.01)
@@ -101,6 +101,23 @@ def test_a_complete_head_is_not_overdue_and_neither_is_the_time_between_requests
         connection.data_received(HEAD)
         connection.overdue(connection.began + HEAD_SECONDS + 1)
         assert transport.ended
+
+    connected(scenario)
+
+
+def test_a_client_that_takes_no_answer_is_let_go() -> None:
+    async def scenario(connection: Connection, transport: Transport) -> None:
+        connection.pause_writing()
+        connection.data_received(HEAD + b"\r\n{}")
+        await asyncio.sleep(0.01)
+        assert not connection.idle()
+        connection.overdue(connection.began + REQUEST_SECONDS + 1)
+        assert transport.ended == "closed"
+        connection.overdue(connection.began + REQUEST_SECONDS + 1)
+        connection.overdue(connection.began + REQUEST_SECONDS + HEAD_SECONDS + 2)
+        assert transport.ended == "aborted"
+        connection.connection_lost(None)
+        await asyncio.sleep(0.01)
 
     connected(scenario)
 

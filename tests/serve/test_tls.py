@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
+import datetime
 import ssl
 import time
 from pathlib import Path
 from typing import Any
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from hypothesis import given
+from hypothesis import strategies as st
 
 from webhook.errors import UserError
 from webhook.serve import tls
@@ -29,14 +36,53 @@ def test_the_context(certificates: Path) -> None:
 
 def test_not_after(certificates: Path) -> None:
     pair = tls.read_pair(certificates / "tls.crt", certificates / "tls.key")
+    known = x509.load_pem_x509_certificate(pair.certificate).not_valid_after_utc
+    assert tls.not_after(pair) == known.timestamp()
     assert 80 < (tls.not_after(pair) - time.time()) / 86_400 < 91
-    with pytest.raises(ValueError, match=r"(?i)pem"):
-        tls.not_after(tls.Pair(b"junk", b""))
+
+
+@pytest.mark.parametrize("year", [1999, 2049, 2050, 9999])
+@pytest.mark.parametrize("key", [ec.generate_private_key(ec.SECP256R1()), rsa.generate_private_key(65537, 2048)])
+def test_not_after_of_other_certificates(year: int, key: ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey) -> None:
+    """Both notations of the date, long and short lengths; what stands before and behind the certificate."""
+    name = x509.Name([x509.NameAttribute(x509.oid.NameOID.COMMON_NAME, "x" * 60)])
+    ends = datetime.datetime(year, 2, 3, 4, 5, 6, tzinfo=datetime.UTC)
+    made = (
+        x509.CertificateBuilder(name, name, key.public_key(), 7, datetime.datetime(1970, 1, 1), ends)
+        .sign(key, hashes.SHA256())
+        .public_bytes(serialization.Encoding.PEM)
+    )
+    assert tls.not_after(tls.Pair(b"comment\n" + made + made, b"")) == ends.timestamp()
+
+
+JUNK = [
+    b"",
+    b"junk",
+    b"-----BEGIN CERTIFICATE-----\n-----END CERTIFICATE-----\n",
+    b"-----BEGIN CERTIFICATE-----\nMAA=\n-----END CERTIFICATE-----\n",
+    b"-----BEGIN CERTIFICATE-----\n!!!\n-----END CERTIFICATE-----\n",
+    b"-----END CERTIFICATE-----\n-----BEGIN CERTIFICATE-----\n",
+    b"\xff\xfe",
+]
+
+
+@pytest.mark.parametrize("junk", JUNK)
+def test_not_after_of_junk(junk: bytes) -> None:
+    with pytest.raises(ValueError, match=r"."):
+        tls.not_after(tls.Pair(junk, b""))
+
+
+@given(st.data())
+def test_not_after_of_a_damaged_certificate(certificates: Path, data: st.DataObject) -> None:
+    der = bytearray(ssl.PEM_cert_to_DER_cert((certificates / "tls.crt").read_text().split("-----\n\n")[0][:5000]))
+    for _ in range(data.draw(st.integers(1, 4))):
+        der[data.draw(st.integers(0, len(der) - 1))] = data.draw(st.integers(0, 255))
+    damaged = ssl.DER_cert_to_PEM_cert(bytes(der[: data.draw(st.integers(0, len(der)))])).encode()
+    with contextlib.suppress(ValueError):
+        assert isinstance(tls.not_after(tls.Pair(damaged, b"")), float)
 
 
 def test_an_encrypted_key_is_refused_without_asking_for_its_password(certificates: Path, tmp_path: Path) -> None:
-    from cryptography.hazmat.primitives import serialization
-
     key = serialization.load_pem_private_key((certificates / "tls.key").read_bytes(), None)
     secret = serialization.BestAvailableEncryption(b"password")
     locked = tmp_path / "locked.key"

@@ -15,6 +15,8 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from webhook.serve.admit import ARRIVED
 
 HEAD_SECONDS = 30.0
+REQUEST_SECONDS = 90.0
+"""From first byte to answered: the head's bound, the body's (30 s), and as much for a client that does not read."""
 HEAD_BYTES = 2 * 1024 * 1024
 """The API server hands on trace headers of its clients, which may send 1 MiB of headers."""
 
@@ -62,10 +64,10 @@ class Connection(HttpToolsProtocol):
         return self.cycle is None or self.cycle.response_complete
 
     def overdue(self, now: float) -> None:
-        """Ends the connection when its request's head, or its own end, takes too long."""
+        """Ends the connection when its request, or its own end, takes too long."""
         if self.transport.is_closing():
             self.closing_since = self.closing_since or now
             if now - self.closing_since > HEAD_SECONDS:
                 self.transport.abort()
-        elif self.began and not self.head_complete and now - self.began > HEAD_SECONDS:
+        elif self.began and now - self.began > (REQUEST_SECONDS if self.head_complete else HEAD_SECONDS):
             self.transport.close()
