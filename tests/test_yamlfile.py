@@ -66,6 +66,26 @@ def test_json_is_yaml() -> None:
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
+        (r'{"a": "\ud83d\ude00"}', {"a": "😀"}),
+        ('{"a": "\x7f"}', {"a": "\x7f"}),
+        (f'{{"{"k" * 2_000}": 1.0}}', {"k" * 2_000: 1}),
+        ('{\n\t"a": 9223372036854775808\n}', {"a": 2.0**63}),
+    ],
+)
+def test_json_that_is_no_yaml(text: str, expected: Any) -> None:
+    assert value(text) == expected
+    (document,) = parse(text.encode(), name="f", marks=False).documents
+    assert document.value == expected
+    assert [type(each) for each in document.value.values()] == [type(each) for each in expected.values()]
+
+
+def test_json_with_a_key_twice_is_refused() -> None:
+    assert "second time" in problem('{"a": 1, "a": 2}')
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
         ("a: [", "f.yaml:2:1: not YAML"),
         ("a: b: c", "f.yaml:1:5: not YAML"),
         ("a: 1\na: 2", "f.yaml:2:1: the key 'a' stands here a second time"),
@@ -107,6 +127,7 @@ def test_billion_laughs() -> None:
 def test_deep_nesting_is_refused() -> None:
     assert "levels deep" in problem("[" * 500 + "]" * 500)
     assert "not YAML" in problem("[" * 100_000)
+    assert "levels deep" in problem('{"a":' * 900 + "1" + "}" * 900)
     assert "levels deep" in problem("\n".join("  " * i + "a:" for i in range(500)))
 
 

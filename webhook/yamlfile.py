@@ -176,23 +176,61 @@ def parse(data: bytes, *, name: str, marks: bool = True) -> File:
         line = data.count(b"\n", 0, error.start) + 1
         return _failed(name, (), line, 0, f"byte {error.start} is not UTF-8: save the file as UTF-8", ())
     lines = tuple(text.splitlines()) if marks else ()
+    json = _json(text)
+    if json is not None and not marks:
+        return File(name=name, documents=(Document(file=name, value=json),))
     builder = _Builder(name, lines, marks)
     try:
         for event in yaml.parse(text, Loader=_LOADER):
             builder.take(event)
     except _Refused as error:
         return _failed(name, builder.documents, error.mark.line, error.mark.column, str(error), lines)
-    except yaml.MarkedYAMLError as error:
+    except yaml.YAMLError as error:
+        if json is not None:
+            # Most JSON is YAML, but not all of it: then it has no positions.
+            return File(name=name, documents=(Document(file=name, value=json, lines=lines),))
+        return _failed_yaml(name, builder.documents, error, text, lines)
+    return File(name=name, documents=tuple(builder.documents))
+
+
+def _failed_yaml(
+    name: str, documents: Iterable[Document], error: yaml.YAMLError, text: str, lines: tuple[str, ...]
+) -> File:
+    if isinstance(error, yaml.MarkedYAMLError):
         at = error.problem_mark or error.context_mark
         what = " ".join(part for part in (error.context, error.problem) if part)
         line, column = (at.line + 1, at.column + 1) if at else (0, 0)
-        return _failed(name, builder.documents, line, column, f"not YAML: {what}", lines)
-    except yaml.YAMLError as error:
-        # The reader's own errors (control characters) carry an offset, not a mark.
-        offset = getattr(error, "position", 0)
-        line = text.count("\n", 0, offset) + 1
-        return _failed(name, builder.documents, line, 0, f"not YAML: {getattr(error, 'reason', error)}", lines)
-    return File(name=name, documents=tuple(builder.documents))
+        return _failed(name, documents, line, column, f"not YAML: {what}", lines)
+    # The reader's own errors (control characters) carry an offset, not a mark.
+    line = text.count("\n", 0, getattr(error, "position", 0)) + 1
+    return _failed(name, documents, line, 0, f"not YAML: {getattr(error, 'reason', error)}", lines)
+
+
+def _json(text: str) -> dict[str, Any] | None:
+    """The object, if the text is one JSON object and nothing else."""
+    if text.lstrip()[:1] != "{":
+        return None
+    try:
+        found: dict[str, Any] = _as_sent(msgspec.json.decode(text))
+    except (msgspec.DecodeError, RecursionError):
+        return None
+    return found
+
+
+def _as_sent(value: Any) -> Any:
+    """A JSON value with its numbers as `kubectl` would write them."""
+    if isinstance(value, dict):
+        return {key: _as_sent(each) for key, each in value.items()}
+    if isinstance(value, list):
+        return [_as_sent(each) for each in value]
+    return _number(value) if type(value) in (int, float) else value
+
+
+def _number(value: float) -> float:
+    """On its way through JSON 1.0 is written `1` and read as an integer, and an integer that is too long as a float."""
+    if abs(value) >= _INT64:
+        return float(value)
+    return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
 def _failed(
@@ -416,13 +454,11 @@ def resolve(text: str) -> Any:
         sign, hexadecimal, binary, octal, decimal = found.groups()
         for part, base in ((hexadecimal, 16), (binary, 2), (octal, 8), (decimal, 10)):
             if part is not None and len(part) < _LONG:
-                number = int(part, base) * (-1 if sign == "-" else 1)
-                return number if -_INT64 <= number < _INT64 else float(number)
+                return _number(int(part, base) * (-1 if sign == "-" else 1))
     if _FLOAT.fullmatch(digits):
         real = float(digits)
         if math.isfinite(real):
-            # On its way through JSON 1.0 is written `1`, and read as an integer.
-            return int(real) if real.is_integer() and abs(real) < _INT64 else real
+            return _number(real)
     return text
 
 
