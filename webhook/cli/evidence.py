@@ -178,7 +178,8 @@ def collect(args: argparse.Namespace, logs: Sequence[str]) -> Evidence:
 
 
 def select(evidence: Evidence, policies: Sequence[str], namespaces: Sequence[str]) -> list[Readiness]:
-    """The verdicts that are asked for; empty lists ask for all. Raises `UserError` for policies that nobody knows."""
+    """The verdicts that are asked for; empty lists ask for all, but beside our own not for native ones of which the
+    log shows nothing. Raises `UserError` for policies that nobody knows."""
     rows = evidence.report.rows
     known = sorted({row.policy for row in rows} | set(evidence.report.policies))
     for policy in policies:
@@ -189,7 +190,8 @@ def select(evidence: Evidence, policies: Sequence[str], namespaces: Sequence[str
     found = [
         row
         for row in rows
-        if (not policies or row.policy in policies) and (not namespaces or row.namespace in namespaces)
+        if (row.policy in policies if policies else evidence.native or row.basis == "webhook" or row.reviewed)
+        and (not namespaces or row.namespace in namespaces)
     ]
     seen = {(row.policy, row.namespace) for row in found}
     missing = [
@@ -279,13 +281,17 @@ def _manifest(path: Path) -> list[SetRecord]:
     text = path.read_bytes()
     try:
         if text.lstrip().startswith(b"["):
-            return msgspec.json.decode(text, type=list[SetRecord])
-        try:
-            return [msgspec.json.decode(text, type=SetRecord)]
-        except msgspec.DecodeError:
-            return [msgspec.json.decode(line, type=SetRecord) for line in text.splitlines() if line.strip()]
+            records = msgspec.json.decode(text, type=list[SetRecord])
+        else:
+            try:
+                records = [msgspec.json.decode(text, type=SetRecord)]
+            except msgspec.DecodeError:
+                records = [msgspec.json.decode(line, type=SetRecord) for line in text.splitlines() if line.strip()]
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise UserError(f"{path}: {error}; expected the output of `wouldblock policies manifest`") from None
+    if not records:
+        raise UserError(f"{path}: holds nothing; expected the output of `wouldblock policies manifest`")
+    return records
 
 
 def _target(records: Sequence[SetRecord], facts: Facts) -> SetRecord | None:
