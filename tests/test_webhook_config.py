@@ -174,6 +174,17 @@ def test_check_reads_what_a_cluster_has(
     assert check("--ca-file", str(certs / "ca.crt")) == 1
 
 
+def test_check_reads_a_guard_that_a_cluster_has(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    main(["webhook-config", "--guard", "--output", "json"])
+    live = json.loads(capsys.readouterr().out)
+    assert live["kind"] == "List"
+    live["items"][0]["status"] = {"observedGeneration": 1}
+    monkeypatch.setattr(sys, "stdin", io.StringIO(yaml.safe_dump(live)))
+    assert main(["webhook-config", "--guard", "--check", "-"]) == 0
+
+
 @pytest.mark.parametrize("text", ["", "a: [", "just text", "- 1"])
 def test_check_of_something_else_is_an_error(tmp_path: Path, text: str, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "other.yaml").write_text(text)

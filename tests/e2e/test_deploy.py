@@ -211,6 +211,9 @@ def test_what_is_installed_is_what_the_policies_need(installed: Cluster, overlay
     """`--check` reads the cluster's own copy, with the server's defaults and the CA of the overlay."""
     live = installed.kubectl("get", CONFIGURATION, "-o", "yaml").stdout.encode()
     wouldblock("webhook-config", "--ca-file", overlay / "ca.crt", "--check", "-", input=live)
+    kinds = ("validatingadmissionpolicy/wouldblock-guard", "validatingadmissionpolicybinding/wouldblock-guard")
+    live = installed.kubectl("get", *kinds, "-o", "yaml").stdout.encode()
+    wouldblock("webhook-config", "--guard", "--check", "-", input=live)
 
 
 def test_the_secret_holds_the_pair_and_not_the_key_of_the_ca(installed: Cluster, overlay: Path) -> None:

@@ -125,7 +125,7 @@ def _ca_bundle(path: Path) -> bytes:
 def _check(path: Path, objects: list[dict[str, Any]], *, compare_ca: bool) -> int:
     text = sys.stdin.read() if path == Path("-") else path.read_text("utf-8")
     try:
-        found = [each for each in yaml.safe_load_all(text) if each is not None]
+        found = [each for document in yaml.safe_load_all(text) for each in _unlisted(document)]
     except (yaml.YAMLError, ValueError) as error:
         raise UserError(f"{path}: is no YAML: {error}") from None
     if not found or not all(isinstance(each, dict) for each in found):
@@ -144,6 +144,13 @@ def _check(path: Path, objects: list[dict[str, Any]], *, compare_ca: bool) -> in
     )
     print(f"{path} has drifted from the policies; write it anew with this command, without --check", file=sys.stderr)
     return cli.FOUND
+
+
+def _unlisted(document: Any) -> list[Any]:
+    """The objects of a document: what `kubectl get` writes for several is a List."""
+    if isinstance(document, dict) and document.get("kind") == "List" and isinstance(document.get("items"), list):
+        return list(document["items"])
+    return [] if document is None else [document]
 
 
 def _comparable(found: dict[str, Any], *, keep_ca: bool) -> dict[str, Any]:
