@@ -49,7 +49,9 @@ class PolicySet:
                 for position, policy in enumerate(self.policies)
                 if matches_resource(policy.match, *key)
             )
-            if len(self._dispatch) < _DISPATCH_MAX:
+            if sum(map(len, key)) <= _KEY_RUNES:
+                if len(self._dispatch) >= _DISPATCH_MAX:
+                    self._dispatch.clear()
                 self._dispatch[key] = found
         original = request.request_resource
         if found and original is not None and original != resource:
@@ -70,7 +72,9 @@ def _takes_converted(policy: Policy, original: GroupVersionResource, request: Re
 
 
 _DISPATCH_MAX = 4_096
-"""Requests name their resources: a hostile client must not grow the table for ever."""
+_KEY_RUNES = 1_024
+"""Requests name their resources: a hostile client must neither grow the table for ever nor fill it for good. Names that
+Kubernetes accepts are shorter."""
 
 
 def archive(policies: PolicySet) -> SetRecord:

@@ -10,6 +10,7 @@ import pytest
 
 from webhook.policy import Context, Finding, Verdict
 from webhook.policyset import PolicySet
+from webhook.review import GroupVersionKind, GroupVersionResource, Request
 from webhook.serve.admit import (
     ARRIVED,
     BUDGET_MAX,
@@ -22,6 +23,7 @@ from webhook.serve.admit import (
     work_clock,
 )
 
+KIND = GroupVersionKind()
 UID = "705ab4f5-6393-11e8-b7cc-42010a800002"
 
 
@@ -252,3 +254,20 @@ def test_warnings_can_be_muted(post: Any, review: Any, policy: Any) -> None:
         answer = post(Admission(Serving(policies=PolicySet([policy(finds)]), warn=warn)), review())
         assert ("warnings" in answer.response) is warn
         assert "violations" in answer.annotations
+
+
+def test_names_that_clients_invent_do_not_stay_in_memory(post: Any, review: Any, admission: Any) -> None:
+    app = admission(passes)
+    policies = app.serving.policies
+    for resource in ("x" * 100_000, "short"):
+        named = {"group": "", "version": "v1", "resource": resource}
+        answer = post(app, review(resource=named, requestResource=named))
+        assert "ran=1" in answer.annotations["reviewed"]
+    assert [key[2] for key in policies._dispatch] == ["short"]
+    for number in range(4_100):
+        policies.candidates(
+            Request(uid="", kind=KIND, resource=GroupVersionResource("", "v1", f"r{number}"), operation="CREATE")
+        )
+    assert 0 < len(policies._dispatch) <= 4_096
+    policies.candidates(Request(uid="", kind=KIND, resource=GroupVersionResource("", "v1", "late"), operation="CREATE"))
+    assert ("", "v1", "late", "", "CREATE") in policies._dispatch

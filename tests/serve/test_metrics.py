@@ -46,6 +46,13 @@ def test_series_are_bounded() -> None:
     assert sum(cells.reviews.values()) == SERIES_MAX * 3
 
 
+def test_long_names_are_not_kept() -> None:
+    cells = Cells()
+    cells.count_review("CREATE", "x" * 64, "pass")
+    cells.count_review("CREATE", "y" * 63, "pass")
+    assert cells.reviews == {("CREATE", "other", "pass"): 1, ("CREATE", "y" * 63, "pass"): 1}
+
+
 def test_every_instrument_can_be_read_and_every_cell_is_published() -> None:
     cells = filled()
     read = {each.name: list(metrics.read(cells, each.name, version="1", now=1_060.0)) for each in INSTRUMENTS}

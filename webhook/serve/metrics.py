@@ -19,6 +19,9 @@ BOUNDS = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1,
 SERIES_MAX = 500
 """Requests name their operation and resource: a hostile client must not grow the table for ever."""
 
+NAME_RUNES = 63
+"""A longer name is no resource's: plurals are DNS labels."""
+
 Outcome = Literal["unmatched", "pass", "would_block", "no_verdict", "incomplete"]
 Incomplete = Literal["deadline", "size", "shed", "undecodable"]
 
@@ -99,7 +102,7 @@ class Cells:
         reviews = self.reviews
         if key in reviews:
             reviews[key] += 1
-        elif len(reviews) < SERIES_MAX:
+        elif len(reviews) < SERIES_MAX and len(resource) <= NAME_RUNES:
             reviews[key] = 1
         else:
             other = (operation, "other", outcome)
