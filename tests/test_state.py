@@ -57,6 +57,11 @@ def test_an_empty_typed_list_says_that_there_are_none(tmp_path: Path) -> None:
     assert not state.knows("v1", "Service")
 
 
+def test_an_object_whose_kind_ends_in_list_is_an_object(tmp_path: Path) -> None:
+    write(tmp_path, a="apiVersion: example.dev/v1\nkind: AllowList\nmetadata: {name: a}\nitems: [x]\n")
+    assert read_snapshot([tmp_path]).get("example.dev/v1", "AllowList", "", "a") is not None
+
+
 def test_no_files_know_nothing() -> None:
     assert read_snapshot([]).knows("v1", "Namespace") is False
     assert EMPTY.digest == ""

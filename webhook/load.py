@@ -30,7 +30,7 @@ from webhook.native.pod_security import PodSecurityConfig
 from webhook.native.pod_security import policies as pod_security_policies
 from webhook.policy import Policy
 from webhook.policyset import PolicySet
-from webhook.state import EMPTY, State
+from webhook.state import EMPTY, State, is_list
 from webhook.yamlfile import Document
 
 CASES = ".cases.yaml"
@@ -219,7 +219,7 @@ def _objects(document: Document) -> Iterator[Document]:
     value = document.value
     if value is None:
         return
-    if isinstance(value, dict) and str(value.get("kind", "")).endswith("List") and isinstance(value.get("items"), list):
+    if is_list(value):
         for index in range(len(value["items"])):
             yield document.part(("items", index))
     else:

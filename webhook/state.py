@@ -99,19 +99,25 @@ def read_snapshot(paths: Sequence[Path]) -> State:
     return snapshot(objects, taken_at=min(taken, default=0.0), kinds=kinds)
 
 
+def is_list(value: Any) -> bool:
+    """Whether a value is a list of objects as the API gives it, and not an object whose kind ends in `List`."""
+    if not isinstance(value, dict) or not str(value.get("kind", "")).endswith("List"):
+        return False
+    meta = value.get("metadata")
+    return isinstance(value.get("items"), list) and not (isinstance(meta, dict) and meta.get("name"))
+
+
 def _members(value: Any, kinds: set[tuple[str, str]]) -> Iterator[tuple[Any, tuple[str | int, ...]]]:
     """The objects of a document with their paths in it; `kinds` gains what a typed list names, empty or not."""
     if value is None:
         return
-    items = value.get("items") if isinstance(value, dict) else None
-    kind = str(value.get("kind", "")) if isinstance(value, dict) else ""
-    if not kind.endswith("List") or not isinstance(items, list):
+    if not is_list(value):
         yield value, ()
         return
-    of_kind, version = kind.removesuffix("List"), value.get("apiVersion")
+    of_kind, version = value["kind"].removesuffix("List"), value.get("apiVersion")
     if of_kind and isinstance(version, str):
         kinds.add((version, of_kind))
-    for index, item in enumerate(items):
+    for index, item in enumerate(value["items"]):
         # The API leaves kind and version out of the items of a typed list.
         if of_kind and isinstance(item, dict):
             yield {"apiVersion": version, "kind": of_kind, **item}, ("items", index)
