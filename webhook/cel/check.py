@@ -185,7 +185,7 @@ class _Checker:
     # -- calls
 
     def call(self, node: Call) -> Type:
-        arguments = tuple(map(self.check, node.arguments))
+        arguments = tuple([self.check(argument) for argument in node.arguments])
         if node.target is None:
             function = node.function.removeprefix(".")
             if function not in self.env.functions:

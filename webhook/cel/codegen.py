@@ -30,6 +30,7 @@ from webhook.cel.env import TYPES, VARIABLES
 from webhook.cel.error import CelError
 from webhook.cel.facts import NOT_CONSTANT, Facts, operands
 from webhook.cel.overload import Overload
+from webhook.cel.parser import CHAIN
 from webhook.cel.program import FAULTS, fault, force, settle
 from webhook.cel.tree import (
     Bind,
@@ -366,7 +367,8 @@ class Body:
         return result
 
     def decide(self, term: Node, result: str, decided: str) -> None:
-        condition = self.condition(term)
+        long = isinstance(term, Logic) and len(term.terms) == CHAIN
+        condition = self.outlined(term, exact=self.exact) if long else self.condition(term)
         with self.out.block(f"if {'not ' if decided == 'False' else ''}{condition}:"):
             self.out.line(f"{result} = {decided}")
             self.out.line("break")

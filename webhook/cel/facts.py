@@ -35,6 +35,8 @@ from webhook.cel.values import Map, make_map
 _DEPTH: Final = 24
 """Nesting beyond which an expression is cut into statements: CPython refuses 200 parentheses."""
 
+_SIZE: Final = 500
+"""Nodes beyond which it is cut: Python's compiler takes time that is quadratic in the jumps of a function."""
 
 _KEYS: Final = ("bool", "int", "uint", "double", "string")
 """Types that are surely good map keys."""
@@ -55,6 +57,8 @@ class Facts(msgspec.Struct, frozen=True):
     absorbs: bool
     """Whether a `&&` or `||` at or inside it may have an error to absorb."""
     depth: int
+    size: int
+    """Nodes in the one Python expression."""
     constant: Any = NOT_CONSTANT
 
 
@@ -120,12 +124,21 @@ def analyse(checked: Checked, folded: dict[int, Any]) -> dict[int, Facts]:
 def _facts(node: Node, inner: list[Facts], checked: Checked, folded: dict[int, Any]) -> Facts:
     constant = folded.get(node.id, _constant(node, inner))
     if constant is not NOT_CONSTANT:
-        return Facts(pure=True, fails=False, absorbs=False, depth=1, constant=constant)
+        return Facts(pure=True, fails=False, absorbs=False, depth=1, size=1, constant=constant)
     depth = 1 + max((facts.depth for facts in inner), default=0)
+    size = 1 + sum(facts.size for facts in inner)
     fails = any(facts.fails for facts in inner) or _fails(node, checked)
     absorbs = any(facts.absorbs for facts in inner) or (isinstance(node, Logic) and fails)
-    pure = all(facts.pure for facts in inner) and not isinstance(node, Fold | SortBy) and depth < _DEPTH
-    return Facts(pure=pure, fails=fails, absorbs=absorbs, depth=depth if pure else 1)
+    fits = depth < _DEPTH and size < _SIZE
+    pure = fits and not isinstance(node, Fold | SortBy) and all(facts.pure for facts in inner)
+    return Facts(
+        pure=pure,
+        fails=fails,
+        absorbs=absorbs,
+        depth=depth if pure else 1,
+        size=size if pure else 1,
+        constant=NOT_CONSTANT,
+    )
 
 
 def _constant(node: Node, inner: list[Facts]) -> Any:

@@ -29,6 +29,9 @@ from webhook.cel.tree import (
 from webhook.cel.values import INT_MAX
 
 RECURSION_LIMIT: Final = 250
+CHAIN: Final = 64
+"""Terms in one `Logic`: longer chains become chains of chains, which mean the same, errors included. Python's
+compiler takes time that is quadratic in the jumps of a function."""
 
 RESERVED: Final = frozenset(
     (
@@ -188,6 +191,12 @@ class _Parser:
         terms = [left, self.expression(binds + 1)]
         while self.accept(operator.kind):
             terms.append(self.expression(binds + 1))
+        while len(terms) > CHAIN:
+            parts = [terms[start : start + CHAIN] for start in range(0, len(terms), CHAIN)]
+            terms = [self.logic(operator, part) if len(part) > 1 else part[0] for part in parts]
+        return self.logic(operator, terms)
+
+    def logic(self, operator: Token, terms: list[Node]) -> Node:
         return Logic(id=self.id(), at=operator.at, is_and=operator.kind == "&&", terms=tuple(terms))
 
     def operand(self, context: str) -> Node:
@@ -298,7 +307,7 @@ class _Parser:
                     self.expect("]")
                     node = Index(id=self.id(), at=bracket.at, operand=node, key=key, optional=optional)
                 case "{" if (name := qualified_name(node)) is not None:
-                    node = self.message(name, node.at)
+                    node = self.message(name)
                 case _:
                     return node
             self.members += 1
@@ -361,8 +370,8 @@ class _Parser:
         self.advance()
         return MapLiteral(id=self.id(), at=brace.at, entries=tuple(entries))
 
-    def message(self, name: str, at: int) -> Node:
-        self.expect("{")
+    def message(self, name: str) -> Node:
+        at = self.expect("{").at
         values: list[Node] = []
         while self.token.kind != "}":
             self.accept("?")

@@ -21,6 +21,7 @@ from webhook.cel.facts import analyse
 from webhook.cel.fold import fold
 from webhook.cel.library import FUNCTIONS
 from webhook.cel.parser import parse
+from webhook.cel.recursion import room
 from webhook.cel.share import Key, Shared, Slot
 from webhook.cel.types import DYN, Type
 from webhook.cel.validate import validate
@@ -187,7 +188,8 @@ def compile_unit(
 
     def one(path: str, text: str, prefix: str, env: Env, returns: Returns) -> tuple[str, Type]:
         try:
-            return _compile(context, text, prefix, env, returns)
+            with room():
+                return _compile(context, text, prefix, env, returns)
         except Failed as failed:
             errors.extend(_error(path, text, problem) for problem in failed.diagnostics)
         except RecursionError:

@@ -1,13 +1,17 @@
-"""Runs conformance vectors through the compiler. The data is the API server's engine's own."""
+"""Fixtures of the CEL tests: evaluate an expression, and run files of conformance vectors.
+
+The vectors' expectations are the API server's engine's own (their README says how they were made).
+"""
 
 from __future__ import annotations
 
 import json
 import math
-import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
+
+import pytest
 
 from webhook.cel.tagged import encode
 from webhook.cel.types import DYN, NULL, Type, parse_type
@@ -190,7 +194,7 @@ def differential(row: dict[str, Any], objects: Mapping[str, Any]) -> Case:
     if "params" in row:
         bound["params"] = None if row["params"] == "none" else objects[row["params"]]
     if "ns" in row:
-        bound["namespace_object"] = objects[row["ns"]]
+        bound["namespace_object"] = reduced(objects[row["ns"]])
     return Case(
         row["expr"],
         returns=returns,
@@ -209,5 +213,117 @@ def plural(kind: str) -> str:
     return lower + ("es" if lower.endswith(("s", "ch")) else "s")
 
 
-def matches_regex(pattern: str, messages: list[str]) -> bool:
-    return any(re.search(pattern, message) for message in messages)
+def reduced(namespace: Mapping[str, Any]) -> dict[str, Any]:
+    """The server's `namespaceObject`: no type, and only the fields that it declares."""
+    kept = ("name", "generateName", "namespace", "labels", "annotations", "uid", "creationTimestamp")
+    metadata = {key: value for key, value in namespace["metadata"].items() if key in kept and value}
+    return {"metadata": metadata, "spec": namespace.get("spec", {}), "status": namespace.get("status", {})}
+
+
+Row = tuple[str, Case, dict[str, Any], dict[str, Any]]
+"""A vector's id, what to evaluate, what is expected, and the row itself."""
+
+
+def differential_rows(folder: Path) -> Iterator[Row]:
+    objects: dict[str, Any] = {}
+    for line in (folder / "k8s-cel" / "differential-objects.jsonl").read_text().splitlines():
+        held = go_json(line)
+        objects[held["id"]] = held["object"]
+    for row in rows(folder / "k8s-cel" / "differential.jsonl"):
+        yield str(row["id"]), differential(row, objects), expectation(row), row
+
+
+def specification_rows(folder: Path) -> Iterator[Row]:
+    """What the server could meet: checked, no container, macros on, functions that it has."""
+    for row in rows(folder / "cel-spec" / "vectors.jsonl"):
+        stored = row.get("k8s", {})
+        skipped = row.get("disable_check") or row.get("disable_macros") or row.get("container") or row.get("check_only")
+        declared = types_of(row.get("type_env", []))
+        if skipped or stored.get("supported") is False or declared is None:
+            continue
+        bound = {name: decode(value) for name, value in row.get("bindings", {}).items()}
+        case = Case(row["expr"], declared=declared, bound=bound)
+        yield f"{row['file']}/{row['section']}/{row['name']}", case, expectation(row), row
+
+
+def plain_rows(file: str) -> Callable[[Path], Iterator[Row]]:
+    def read(folder: Path) -> Iterator[Row]:
+        for number, row in enumerate(rows(folder / "k8s-cel" / file), 1):
+            if row.get("parse_only") or row.get("k8s", {}).get("supported") is False:
+                continue
+            authorizer = row.get("authorizer", False) if file == "compile.jsonl" else file != "rules.jsonl"
+            case = Case(row["expr"], authorizer=authorizer, params_declared=row.get("params", False))
+            yield str(number), case, expectation(row), row
+
+    return read
+
+
+def expectation(row: Mapping[str, Any]) -> dict[str, Any]:
+    """What the engine gives: `k8s` overrides what the source of the vector says."""
+    for holder in (row.get("k8s", {}), row):
+        found = {key: holder[key] for key in ("value", "error", "compile_errors") if key in holder}
+        if found:
+            if "value" in found and not isinstance(found["value"], dict):
+                found["value"] = {"bool": found["value"]}
+            return found
+    return {}
+
+
+class Report(NamedTuple):
+    passed: int
+    refused: list[str]
+    """Ids of rows that use what is not supported yet."""
+    wrong: dict[str, str]
+    """What went wrong, by id."""
+
+
+FILES: dict[str, Callable[[Path], Iterator[Row]]] = {
+    "differential": differential_rows,
+    "specification": specification_rows,
+    **{
+        file.removesuffix(".jsonl"): plain_rows(file)
+        for file in ("library.jsonl", "rules.jsonl", "cel-go-ext.jsonl", "format-v1.jsonl", "compile.jsonl")
+    },
+}
+
+
+def run_file(name: str, folder: Path) -> Report:
+    passed, refused = 0, []
+    wrong: dict[str, str] = {}
+    for id, case, expected, row in FILES[name](folder):
+        if not expected:  # compiles, and is not evaluated
+            errors = case.compile()
+            verdict, found = (WRONG, errors) if isinstance(errors, list) else (PASS, [])
+        else:
+            answer = case.run()
+            verdict, found = judge(answer, expected), [str(answer)]
+            if verdict == WRONG and "unstructured" in row:
+                # What the server does up to 1.36, and still does for custom resources.
+                verdict = judge(answer, row["unstructured"])
+        passed += verdict == PASS
+        if verdict == REFUSED:
+            refused.append(id)
+        elif verdict == WRONG:
+            wrong[id] = f"{row['expr']!r}: expected {expected}, found {found}"
+    return Report(passed, refused, wrong)
+
+
+@pytest.fixture(scope="session")
+def run_vectors(corpora: Path) -> Callable[[str], Report]:
+    """Runs one file of vectors, by its name in `FILES`."""
+    return lambda name: run_file(name, corpora)
+
+
+Evaluate = Callable[..., Any]
+
+
+@pytest.fixture(scope="session")
+def evaluate() -> Evaluate:
+    """`evaluate(text, object=…)` gives the value, an `EvalError`, or the list of compile errors `LINE:COL: message`."""
+
+    def run(text: str, **inputs: Any) -> Any:
+        case = Case(text, **inputs)
+        unit = case.compile()
+        return unit if isinstance(unit, list) else unit.start(case.inputs).value(0)
+
+    return run
