@@ -60,6 +60,9 @@ def test_many_timeouts_are_not_remembered_for_ever() -> None:
     for number in range(1_000):
         assert timeout_of(b"timeout=2s&n=%d" % number) == 2.0
     assert len(admit._timeouts) <= 64
+    admit._timeouts.clear()
+    assert timeout_of(b"timeout=2s&n=" + b"x" * 1_000_000) == timeout_of(b"timeout=2s") == 2.0
+    assert list(admit._timeouts) == [b"timeout=2s"]
 
 
 @pytest.mark.parametrize(

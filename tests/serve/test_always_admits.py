@@ -217,7 +217,7 @@ def test_our_own_bugs(
     if part == "decode":
         monkeypatch.setattr(review_module, "decode", fail)
     elif part == "encode":
-        monkeypatch.setattr("webhook.annotations.encode", fail)
+        monkeypatch.setattr("webhook.annotations._escape", fail)
     else:
         monkeypatch.setattr(admit_module, part, fail)
     lines: list[Any] = []
@@ -229,6 +229,39 @@ def test_our_own_bugs(
     assert "secret" not in str(lines) + answer.body.decode()
     assert lines
     assert sum(app.cells.internal_errors.values()) + app.cells.incomplete["undecodable"] == 1
+
+
+@pytest.mark.parametrize("body", [b"{", START])
+def test_a_bug_in_the_annotations_of_what_was_not_seen(
+    body: bytes, post: Post, admission: Callable[..., Admission], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("webhook.annotations._escape", forbidden)
+    app = admission(touch)
+    answer = post(app, body)
+    assert answer.status == 200
+    assert answer.response == {"uid": UID if body == START else "", "allowed": True}
+    assert app.cells.internal_errors
+
+
+def test_a_server_that_fails_to_read(post: Post, admission: Callable[..., Admission]) -> None:
+    async def fails() -> Any:
+        raise RuntimeError("secret")
+
+    async def exchange() -> list[Any]:
+        sent: list[Any] = []
+
+        async def send(message: Any) -> None:
+            sent.append(message)
+
+        await app({"type": "http", "query_string": b"", "headers": []}, fails, send)
+        return sent
+
+    app = admission(touch)
+    start, body = asyncio.run(exchange())
+    assert start["status"] == 200
+    assert (b"connection", b"close") in start["headers"]
+    assert b'"allowed":true' in body["body"]
+    assert app.cells.in_flight == 0
 
 
 HOSTILE = [

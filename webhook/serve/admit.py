@@ -100,38 +100,40 @@ class Admission:
         self._cpu_clock = cpu_clock
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """One POST. Raises nothing but cancellation; sends nothing only when the client has left."""
+        """One POST. Sends nothing only when the client has left; raises only what `send` does."""
         now = self._clock()
         arrived = scope.get(ARRIVED, now)
         cells = self.cells
+        body, close = b"", False
         cells.in_flight += 1
         try:
             message = await receive()
-            close = False
             if message["type"] == "http.disconnect":
                 cells.aborted += 1
                 return
-            body: bytes = message.get("body", b"")
+            body = message.get("body", b"")
+            lost: Incomplete | None = None
             if message.get("more_body", False):
-                lost: Incomplete | None
                 body, lost, left = await self._rest(body, receive, timeout_of(scope["query_string"]))
                 if left:
                     cells.aborted += 1
                     return
                 close = lost == "undecodable"
-            else:
-                lost = "size" if len(body) > self.limits.body else None
-                if lost is None and now - arrived > self.limits.wait:
-                    lost = "shed"
+            elif len(body) > self.limits.body:
+                lost = "size"
+            elif now - arrived > self.limits.wait:
+                lost = "shed"
             answer = self._unseen(body, lost) if lost else self._answer(scope, body)
-            cells.latency.add(self._clock() - arrived)
-            headers = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(answer))]
-            if close or self.draining:
-                headers.append((b"connection", b"close"))
-            await send({"type": "http.response.start", "status": 200, "headers": headers})
-            await send({"type": "http.response.body", "body": answer})
+        except Exception as error:  # whatever it is, the writer behind the API server has nothing to do with it
+            answer, close = self._failed(review.recover_uid(body), "read", error), True
         finally:
             cells.in_flight -= 1
+        cells.latency.add(self._clock() - arrived)
+        headers = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(answer))]
+        if close or self.draining:
+            headers.append((b"connection", b"close"))
+        await send({"type": "http.response.start", "status": 200, "headers": headers})
+        await send({"type": "http.response.body", "body": answer})
 
     async def _rest(self, first: bytes, receive: Receive, seconds: float) -> tuple[bytes, Incomplete | None, bool]:
         """(body or its beginning, why it is not whole, whether the client left). What will not be evaluated is
@@ -235,7 +237,7 @@ class Admission:
         cells.count_review(request.operation, request.resource.resource, what)
 
     def _unseen(self, body: bytes, reason: Incomplete, exception: str = "") -> bytes:
-        """The answer to a review that was not evaluated. Raises nothing."""
+        """The answer to a review that was not evaluated."""
         uid = _uid_of(body) if reason == "undecodable" else review.recover_uid(body) or _uid_of(body)
         self.cells.incomplete[reason] += 1
         self.cells.count_review("", "", "incomplete")
@@ -256,10 +258,8 @@ class Admission:
         )
         try:
             return admit(uid, outcome)
-        except (
-            Exception
-        ):  # the uid came out of the decoder: what it cannot be is unknown, so nothing is taken for granted
-            return admit(uid.encode("utf-8", "replace").decode())
+        except Exception:  # the annotations' own code failed: what is left is a uid that came out of the decoder
+            return admit(uid)
 
 
 def work_clock(
@@ -317,6 +317,6 @@ def timeout_of(query: bytes) -> float:
         hours, minutes, rest, unit = found.groups()
         seconds = int(hours or 0) * 3600 + int(minutes or 0) * 60 + float(rest or 0) / (1000 if unit == b"ms" else 1)
     seconds = min(seconds, TIMEOUT_DEFAULT) if seconds > 0 else TIMEOUT_DEFAULT
-    if len(_timeouts) < 64:
+    if len(_timeouts) < 64 and len(query) < 64:  # the API server's are few and short
         _timeouts[query] = seconds
     return seconds

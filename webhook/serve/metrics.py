@@ -72,7 +72,7 @@ class Cells:
         self.reviews: dict[tuple[str, str, str], int] = {}
         """By (operation, resource, outcome); what does not fit is counted as `other`."""
         self.findings: dict[str, int] = {}
-        """By policy: writes that enforcement would have denied."""
+        """By policy: findings, of which a review may have several."""
         self.policy_errors: dict[str, int] = {}
         """By policy: findings that are evaluation errors under failurePolicy Fail."""
         self.internal_errors: dict[str, int] = {}
@@ -126,7 +126,12 @@ LATENCY_HELP = "From a review's complete HTTP head to its answer."
 
 INSTRUMENTS = (
     Instrument("wouldblock_reviews", "counter", "Reviews answered.", ("operation", "resource", "outcome")),
-    Instrument("wouldblock_findings", "counter", "Writes that enforcement would have denied.", ("policy",)),
+    Instrument(
+        "wouldblock_findings",
+        "counter",
+        "Findings: why enforcement would have denied.",
+        ("policy",),
+    ),
     Instrument("wouldblock_policy_errors", "counter", "Verdicts that are evaluation errors.", ("policy",)),
     Instrument("wouldblock_internal_errors", "counter", "Our own bugs: no verdict.", ("policy",)),
     Instrument("wouldblock_incomplete", "counter", "Reviews admitted without all policies having run.", ("reason",)),
