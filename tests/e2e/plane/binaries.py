@@ -25,7 +25,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 KUBERNETES = "1.37.2"
-COMPONENTS = ("kube-apiserver", "etcd", "kubectl", "kube-controller-manager", "kube-scheduler")
+COMPONENTS = ("kube-apiserver", "etcd", "kubectl", "kube-controller-manager", "kube-scheduler", "celeval")
+"""`celeval` is no component of Kubernetes: it asks the API server's code what an expression or a policy comes to."""
 REQUIRED = COMPONENTS[:3]
 """What a cluster cannot start without, and all that envtest's archives hold."""
 
