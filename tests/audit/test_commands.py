@@ -103,7 +103,16 @@ def test_json_keys_are_stable(good: Setting) -> None:
     assert code == cli.FOUND
     found = json.loads(out)
     assert set(found) == {"schema", "verdicts", "log"}
-    assert set(found["log"]) == {"start", "end", "records", "unreadable", "cut_writes", "silences", "unknown_sets"}
+    assert set(found["log"]) == {
+        "start",
+        "end",
+        "server_versions",
+        "records",
+        "unreadable",
+        "cut_writes",
+        "silences",
+        "unknown_sets",
+    }
     (row,) = found["verdicts"]
     assert row["upper_bound"] == pytest.approx(0.0754, abs=1e-4)
     del row["upper_bound"]

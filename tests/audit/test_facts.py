@@ -66,6 +66,13 @@ def test_what_is_not_of_interest_is_counted_and_not_kept(real: list[bytes]) -> N
     assert not unreadable.counts
 
 
+def test_the_servers_version_is_seen_in_what_is_skipped(real: list[bytes]) -> None:
+    lines = [line for line in real if b'"verb":"list"' in line or b'"resource":"serviceaccounts"' in line]
+    facts, _ = collect(lines, interest=Interest(frozenset({b"pods"})))
+    assert not facts.table
+    assert facts.server_minors == {37}
+
+
 def test_native_annotations_of_the_real_log(real: list[bytes]) -> None:
     facts, _ = collect(real)
     rows = [fact for _, fact in facts.rows()]
@@ -216,6 +223,14 @@ def test_a_half_written_last_line(make_log: Callable[..., Any], make_record: Cal
     # Another copy of the log has the line whole: then nothing was lost.
     collector.add(Lines("g", 0, [whole]))
     assert collector.facts.cut_rows() == []
+
+
+def test_damaged_text_is_counted_and_read(make_log: Callable[..., Any], make_record: Callable[..., Any]) -> None:
+    line = make_log(make_record("p")).write(name="w\u00e9b")
+    facts, unreadable = collect([line.replace(b"\xc3", b"\xff")])
+    assert unreadable.counts == {"invalid_utf8": 1}
+    ((_, fact),) = facts.rows()
+    assert fact.root == "Deployment/w\ufffd\ufffdb"
 
 
 def test_times_that_are_none(make_log: Callable[..., Any], make_record: Callable[..., Any]) -> None:

@@ -196,9 +196,20 @@ class Collector:
             if seen is not None and not self._matters(line, seen):
                 minutes.add(minute(line))
                 counts["reads" if seen[0] else "other_resources"] += 1
+                if not self.facts.server_minors and b'"userAgent":"kube-' in line:
+                    self._sniff(line)
             elif line and not line.isspace():
                 self._parse(line, lines.file, offset, open_end=number == last)
             offset += len(line) + 1
+
+    def _sniff(self, line: bytes) -> None:
+        """Looks for the server's version in a line that is otherwise of no interest."""
+        try:
+            minor = events.server_minor(events.decode(line))
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+            return
+        if minor:
+            self.facts.server_minors.add(minor)
 
     def _matters(self, line: bytes, seen: tuple[bool, bytes, bytes]) -> bool:
         read, resource, subresource = seen
@@ -211,7 +222,12 @@ class Collector:
     def _parse(self, line: bytes, file: str, offset: int, *, open_end: bool) -> None:
         try:
             event = events.decode(line)
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        except UnicodeDecodeError:
+            # Whatever damaged the text, the rest of the event still counts.
+            self._unreadable.add("invalid_utf8", file, offset)
+            self._parse(line.decode("utf-8", "replace").encode(), file, offset, open_end=open_end)
+            return
+        except (msgspec.DecodeError, RecursionError) as error:
             self._broken(line, error, file, offset, open_end=open_end)
             return
         if not events.is_event(event):

@@ -10,6 +10,7 @@ import datetime
 from collections.abc import Sequence
 from typing import Any
 
+from webhook.audit.facts import Facts
 from webhook.audit.readiness import GAPS, SECOND, Readiness, Report
 from webhook.audit.source import Unreadable
 
@@ -17,7 +18,7 @@ SCHEMA = "wouldblock.dev/readiness/v1"
 CLUSTER_SCOPED = "(cluster)"
 
 
-def as_json(report: Report, unreadable: Unreadable, counts: dict[str, int]) -> dict[str, Any]:
+def as_json(report: Report, facts: Facts, unreadable: Unreadable) -> dict[str, Any]:
     """The whole report.
 
     `verdicts[]`: `policy`, `namespace` (empty: cluster-scoped objects), `version` (Pod Security only), `basis`
@@ -28,8 +29,9 @@ def as_json(report: Report, unreadable: Unreadable, counts: dict[str, int]) -> d
     `not_comparable`, `open` (`k`), `changes` (`n`), `upper_bound`, `last_violation` (`time`, `workload`) or null,
     `snapshots`. Times are RFC 3339 in UTC.
 
-    `log`: `start`, `end`, `records` (by what became of them), `unreadable` (by reason: `count`, `places[]` with
-    `file` and byte `offset`), `silences[]` (`start`, `end`), `unknown_sets` (digest → reviews).
+    `log`: `start`, `end`, `server_versions` (that its components gave away), `records` (by what became of them),
+    `unreadable` (by reason: `count`, `places[]` with `file` and byte `offset`), `cut_writes`, `silences[]` (`start`,
+    `end`), `unknown_sets` (digest → reviews).
     """
     return {
         "schema": SCHEMA,
@@ -37,7 +39,8 @@ def as_json(report: Report, unreadable: Unreadable, counts: dict[str, int]) -> d
         "log": {
             "start": moment(report.start),
             "end": moment(report.end),
-            "records": dict(sorted(counts.items())),
+            "server_versions": [f"v1.{minor}" for minor in sorted(facts.server_minors)],
+            "records": dict(sorted(facts.counts.items())),
             "unreadable": {
                 reason: {
                     "count": count,

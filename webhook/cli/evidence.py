@@ -129,7 +129,7 @@ def collect(args: argparse.Namespace, logs: Sequence[str]) -> Evidence:
     """Reads the logs and judges. Raises `UserError` when nothing in them is an audit event."""
     now = moment(args.now, flag="--now", now=0) or time.time_ns() // 1_000
     since = moment(args.since, flag="--since", now=now)
-    until = min(moment(args.until, flag="--until", now=now) or now, now)
+    until = moment(args.until, flag="--until", now=now)
     state = read_snapshot(args.snapshot) if args.snapshot else EMPTY
     records = [] if args.native else _records(args)
     subjects = [subject for record in records for subject in subjects_of(record)]
@@ -151,6 +151,10 @@ def collect(args: argparse.Namespace, logs: Sequence[str]) -> Evidence:
             f"{', '.join(map(safe, logs))}: no audit event found ({describe(unreadable) or 'empty'}); expected the API "
             "server's log, JSON Lines of audit.k8s.io/v1 (--audit-log-path, --audit-log-format=json), plain or gzip"
         )
+    if not args.now:
+        # A log cannot be of tomorrow: then this machine's clock is behind.
+        now = max(now, max(facts.times, default=0) + 1)
+    until = min(until or now, now)
     native = args.native or not facts.own_seen
     target = None if native else _target(records, facts)
     own = subjects_of(target) if target is not None else []

@@ -43,7 +43,7 @@ def run(args: argparse.Namespace) -> int:
     evidence.warn_of_blind_spots(found)
     if args.output == "json":
         report = evidence.with_rows(found.report, rows)
-        print(json.dumps(as_json(report, found.unreadable, dict(found.facts.counts)), indent=2))
+        print(json.dumps(as_json(report, found.facts, found.unreadable), indent=2))
     elif rows:
         print("\n".join(as_table(rows)))
     else:
