@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import sys
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from benchmarks import gate, instructions, subjects, table
@@ -91,9 +90,8 @@ def sabotage() -> int:
     The sleepy endpoint goes through the latency gate; the looping subject is held against what it is without its loop.
     """
     slow = gate.latency("sleepy", rate=200, seconds=2.0)
-    with ThreadPoolExecutor(2) as pool:
-        whole, spoilt = pool.map(instructions.count, ("pod_security", "extra_loop"))
-    problems = instructions.compare({"extra_loop": spoilt}, {"extra_loop": whole})
+    counted = instructions.count(("pod_security", "extra_loop"))
+    problems = instructions.compare({"pod_security": counted["extra_loop"]}, counted)
     for problem in problems:
         print(problem)
     if slow == gate.VOID:

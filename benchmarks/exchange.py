@@ -1,18 +1,20 @@
 """One whole HTTP exchange without sockets: `serve`'s protocol, the subject's application, the answer's bytes.
 
 No event loop turns and nothing waits, so the same exchange is the same instructions every time. Run under callgrind by
-`instructions.py`: after loading and warming up, one child answers few reviews and another many; the difference is
+`instructions.py`: after loading and warming up, one process answers few reviews and another many; the difference is
 what reviews cost, without start-up.
 """
 
 from __future__ import annotations
 
 import asyncio
+import functools
 import gc
 import itertools
 import os
 import sys
-from collections.abc import Callable, Coroutine
+import traceback
+from collections.abc import Callable, Coroutine, Sequence
 from typing import Any
 
 from uvicorn.server import ServerState
@@ -119,7 +121,17 @@ def check(answer: bytes) -> None:
         raise RuntimeError(f"the review was not evaluated wholly: {body[:300]!r}")
 
 
-def main(name: str) -> None:
+def main(names: Sequence[str]) -> None:
+    """One child a subject, all at once; each loads its subject, and has a child for few reviews and one for many.
+
+    What is imported by all is imported once: under callgrind that is most of the time. Prints a line a figure:
+    subject, reviews, process id (by which callgrind names its files).
+    """
+    for child in [_fork(functools.partial(_subject, name)) for name in names]:
+        _await(child)
+
+
+def _subject(name: str) -> None:
     exchange = Exchange(subjects.load(name))
     for _ in range(_WARM):
         check(exchange())
@@ -127,16 +139,35 @@ def main(name: str) -> None:
     gc.freeze()
     gc.disable()
     for count in (FEW, MANY):
-        child = os.fork()
-        if child == 0:
-            for _ in range(count):
-                exchange()
-            os._exit(0)
-        # The order of the children is that of their process ids, by which callgrind names its files.
-        if os.waitpid(child, 0)[1] != 0:
-            sys.exit(f"{name}: a child failed")
-        print(count, child, flush=True)
+        child = _fork(functools.partial(_repeat, exchange, count))
+        _await(child)
+        os.write(1, f"{name} {count} {child}\n".encode())
+
+
+def _repeat(exchange: Exchange, count: int) -> None:
+    for _ in range(count):
+        exchange()
+
+
+def _fork(work: Callable[[], None]) -> int:
+    """A child that does `work` and nothing else; its process id."""
+    child = os.fork()
+    if child == 0:
+        code = 1
+        try:
+            work()
+            code = 0
+        except BaseException:
+            traceback.print_exc()
+        finally:
+            os._exit(code)
+    return child
+
+
+def _await(child: int) -> None:
+    if os.waitpid(child, 0)[1] != 0:
+        raise RuntimeError("a child failed; what it said is above")
 
 
 if __name__ == "__main__":
-    main(sys.argv[1])
+    main(sys.argv[1:])

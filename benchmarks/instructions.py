@@ -16,14 +16,12 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import msgspec
 
 from benchmarks import exchange
 from benchmarks.host import ROOT
-from webhook.bench import machine
 
 BASELINE = Path(__file__).with_name("baseline.json")
 TOLERANCE = 0.01
@@ -54,20 +52,21 @@ def write(figures: Baseline, path: Path = BASELINE) -> None:
     path.write_bytes(msgspec.json.format(msgspec.json.encode(ordered), indent=2) + b"\n")
 
 
-def count(name: str) -> int:
-    """Instructions a review of one subject: the slope between few and many. Raises `RuntimeError`, with valgrind's
+def count(names: Sequence[str]) -> dict[str, int]:
+    """Instructions a review of each subject: the slope between few and many. Raises `RuntimeError`, with valgrind's
     last words."""
     with tempfile.TemporaryDirectory(prefix="wouldblock-callgrind-") as folder:
         line = ["valgrind", "--tool=callgrind", f"--callgrind-out-file={folder}/out.%p"]
-        line += [sys.executable, "-m", "benchmarks.exchange", name]
+        line += [sys.executable, "-m", "benchmarks.exchange", *names]
         # Nothing but what is needed: the size of the environment moves the stack, and with it the figures.
         clean = {"PATH": os.environ.get("PATH", ""), "PYTHONHASHSEED": "0", "LC_ALL": "C.UTF-8", "HOME": folder}
         ended = subprocess.run(line, cwd=ROOT, env=clean, capture_output=True, text=True, check=False)
-        children = re.findall(r"^(\d+) (\d+)$", ended.stdout, re.MULTILINE)
-        if ended.returncode != 0 or len(children) != 2:
-            raise RuntimeError(f"{name}: valgrind ended with {ended.returncode}\n{ended.stdout}{ended.stderr[-2000:]}")
-        (few, before), (many, after) = ((int(number), _total(Path(folder, f"out.{pid}"))) for number, pid in children)
-    return (after - before) // (many - few)
+        totals: dict[str, list[tuple[int, int]]] = {name: [] for name in names}
+        for name, number, pid in re.findall(r"^(\w+) (\d+) (\d+)$", ended.stdout, re.MULTILINE):
+            totals[name].append((int(number), _total(Path(folder, f"out.{pid}"))))
+        if ended.returncode != 0 or any(len(pair) != 2 for pair in totals.values()):
+            raise RuntimeError(f"valgrind ended with {ended.returncode}\n{ended.stdout}{ended.stderr[-3000:]}")
+    return {name: (after - before) // (many - few) for name, ((few, before), (many, after)) in totals.items()}
 
 
 def _total(file: Path) -> int:
@@ -100,13 +99,12 @@ def gate(names: Sequence[str], *, update: bool = False, path: Path = BASELINE) -
     here = environment()
     figures = read(path)
     recorded = figures.get(here)
-    counted: dict[str, int] = {}
-    print(f"instructions a review ({exchange.MANY - exchange.FEW} reviews, callgrind); {here}")
-    with ThreadPoolExecutor(len(machine.cpus())) as pool:  # a neighbour does not move a count
-        for name, counted[name] in zip(names, pool.map(count, names), strict=True):
-            before = (recorded or {}).get(name)
-            change = f"{counted[name] / before - 1:+8.2%} of {before:,}" if before else "   no baseline"
-            print(f"  {name:<12}{counted[name]:>12,}{change}", flush=True)
+    print(f"instructions a review ({exchange.MANY - exchange.FEW} reviews, callgrind); {here}", flush=True)
+    counted = count(names)
+    for name, now in counted.items():
+        before = (recorded or {}).get(name)
+        change = f"{now / before - 1:+8.2%} of {before:,}" if before else "   no baseline"
+        print(f"  {name:<12}{now:>12,}{change}", flush=True)
     if update:
         figures[here] = (recorded or {}) | counted
         write(figures, path)

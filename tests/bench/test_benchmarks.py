@@ -96,7 +96,7 @@ def test_a_subject_without_a_baseline_is_red() -> None:
 @pytest.fixture
 def counts(monkeypatch: pytest.MonkeyPatch) -> dict[str, int]:
     made = {"empty": 200_000, "codec": 400_000}
-    monkeypatch.setattr(instructions, "count", lambda name: made[name])
+    monkeypatch.setattr(instructions, "count", lambda names: {name: made[name] for name in names})
     monkeypatch.setattr(shutil, "which", lambda name: f"/usr/bin/{name}")
     return made
 
@@ -249,7 +249,7 @@ def test_a_sleep_of_12_ms_turns_the_latency_gate_red() -> None:
 
 @pytest.mark.bench
 def test_one_extra_loop_turns_the_instruction_gate_red() -> None:
-    whole, spoilt = instructions.count("pod_security"), instructions.count("extra_loop")
-    assert instructions.compare({"pod_security": spoilt}, {"pod_security": whole})
-    again = instructions.count("pod_security")
-    assert not instructions.compare({"pod_security": again}, {"pod_security": whole}), "and nothing else does"
+    first = instructions.count(("pod_security", "extra_loop"))
+    assert instructions.compare({"pod_security": first["extra_loop"]}, first)
+    again = instructions.count(("pod_security",))
+    assert not instructions.compare(again, first), "and nothing else does"
