@@ -27,7 +27,6 @@ from webhook.cel.unit import CompileErrors, Expression, Returns, Variable, compi
         ("'a'.size(1)", ["1:9: found no matching overload for 'size' applied to 'string.(int)'"]),
         ("request.nope", ["1:8: undefined field 'nope'"]),
         ("'a'.b", ["1:4: type 'string' does not support field selection"]),
-        ("1.all(x, x)", ["1:1: Syntax error: extraneous input '.' expecting <EOF>"]),
         (
             "(1).all(x, true)",
             ["1:2: expression of type 'int' cannot be range of a comprehension (must be list, map, or dynamic)"],
@@ -52,7 +51,7 @@ from webhook.cel.unit import CompileErrors, Expression, Returns, Variable, compi
         ),
         (
             "google.protobuf.Int32Value{value: 1}",
-            ["1:1: the message literal google.protobuf.Int32Value{…} is not supported yet"],
+            ["1:27: the message literal google.protobuf.Int32Value{…} is not supported yet"],
         ),
     ],
 )

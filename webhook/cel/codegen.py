@@ -232,6 +232,7 @@ class Body:
 
     def held(self, text: str) -> tuple[str, str]:
         """(the first use of an expression, which keeps its value; each later use)."""
+        text = self.subscripted(text)
         if text.isidentifier():
             return text, text
         name = self.out.temporary()

@@ -1,0 +1,265 @@
+"""Generated code: what it looks like, that no text of a policy enters it, that both of its forms agree, and that
+nothing an expression may legally hold breaks CPython's limits."""
+
+from __future__ import annotations
+
+import re
+import threading
+from typing import Any
+
+import pytest
+
+from webhook.cel.activation import Activation
+from webhook.cel.check import check
+from webhook.cel.codegen import Body, Context
+from webhook.cel.emit import Module
+from webhook.cel.env import policy_env
+from webhook.cel.facts import analyse
+from webhook.cel.fold import fold
+from webhook.cel.library import FUNCTIONS
+from webhook.cel.parser import parse
+from webhook.cel.program import FAULTS, fault, load
+from webhook.cel.unit import EvalError, Expression, Inputs, compile_unit
+
+GOLDEN = {
+    "1 + 2": """\
+def e1(S):
+    return add_int(k1, k2)
+""",
+    "object.spec.replicas > 2": """\
+def e1(S):
+    o1 = S.object
+    return (t1 > k3 if (t1 := o1[k1][k2]).__class__ is int else greater(t1, k3))
+""",
+    "has(object.spec) && object.spec.paused == true": """\
+def h1(S):
+    o1 = S.object
+    x2 = None
+    while True:
+        try:
+            if not (k1 in o1 if o1.__class__ is dict else has(o1, k1)):
+                t1 = False
+                break
+        except FAULTS as error:
+            x2 = x2 or fault(error)
+        try:
+            if not (o1[k1][k2] is True):
+                t1 = False
+                break
+        except FAULTS as error:
+            x2 = x2 or fault(error)
+        if x2 is not None: raise CelError(x2)
+        t1 = True
+        break
+    return t1
+
+def e1(S):
+    o1 = S.object
+    try:
+        t1 = ((k1 in o1 if o1.__class__ is dict else has(o1, k1)) and (o1[k1][k2] is True))
+    except FAULTS:
+        t1 = h1(S)
+    return t1
+""",
+    "object.containers.all(c, c.image.startsWith('x'))": """\
+def e1(S):
+    o1 = S.object
+    t1 = o1[k1]
+    if t1.__class__ is not list: t1 = elements(t1)
+    S.left -= len(t1)
+    if S.left < 0: t1 = S.pause(t1)
+    t2 = True
+    x3 = None
+    for c1 in t1:
+        try:
+            if not (t4.startswith(k3) if (t4 := c1[k2]).__class__ is str else starts_with(t4, k3)):
+                t2 = False
+                break
+        except FAULTS as error:
+            x3 = x3 or fault(error)
+    else:
+        if x3 is not None: raise CelError(x3)
+    return t2
+""",
+    "object.?a.?b.orValue('') in ['x', 'y']": """\
+def e1(S):
+    o1 = S.object
+    return ((t1 if (t1 := at_path(o1, k1, k2)) is not ABSENT else k3) in k4)
+""",
+}
+
+
+def source(text: str, **more: Any) -> str:
+    return compile_unit([Expression(path="x", text=text)], **more).source
+
+
+@pytest.mark.parametrize("text", GOLDEN)
+def test_golden_source(text: str) -> None:
+    assert source(text) == GOLDEN[text]
+
+
+def test_the_same_tree_gives_the_same_bytes() -> None:
+    text = "object.a.exists(x, x.b == 1 || x.c.all(y, y > 2)) ? [1, 2].map(z, z * 2) : [{'a': 1}.size()]"
+    assert source(text) == source(text)
+
+
+HOSTILE = [
+    "'); import os; os.system('true') #",
+    '"""+__import__("os")+"""',
+    "\\x27\\n\\t{0}{1}%s",
+    "\n    return 1\ndef e1(S): return 2\n",
+    "k1] = 5; [",
+    "\u2028\u2029\x00\x85",
+    "{self.module}",
+    "‮reversed",
+]
+POSITIONS = [
+    "{}",
+    "object[{}]",
+    "object[?{}]",
+    "{{{}: {}}}",
+    "[{}, {}]",
+    "{} in object",
+    "object in [{}]",
+    "object.all(x, x == {})",
+    "object.exists(x, x.startsWith({}))",
+    "object.replace({}, {})",
+    "{}.format([{}])",
+    "object.?a[{}].orValue({})",
+    "object.matches({})",
+    "quantity({})",
+    "true ? {} : {}",
+    "object.spec.contains({}) || object == {}",
+    "type({}) == string",
+]
+_NAMES = re.compile(r"(?:S|[A-Za-z_]\w*)\Z")
+
+
+def literal(text: str) -> str:
+    """A CEL string literal of any text."""
+    return '"' + "".join(f"\\U{ord(character):08X}" for character in text) + '"'
+
+
+@pytest.mark.parametrize("position", POSITIONS)
+@pytest.mark.parametrize("hostile", HOSTILE)
+def test_no_text_enters_the_source(position: str, hostile: str) -> None:
+    from webhook.cel.unit import CompileErrors
+
+    harmless, made = (
+        position.replace("{}", literal(text)).replace("{{", "{").replace("}}", "}") for text in ("abc", hostile)
+    )
+    try:
+        wanted = source(harmless)
+        found = source(made)
+    except CompileErrors:
+        return  # a pattern, quantity or format that is none
+    assert found == wanted
+
+
+def test_no_name_enters_the_source() -> None:
+    hostile = "a`b"
+    text = (
+        "object.zyx_field.exists(zyx_local, has(zyx_local.zyx_other) && zyx_local.`zyx-quoted/x` == variables.zyx_var)"
+    )
+    from webhook.cel.unit import Variable
+
+    unit = compile_unit(
+        [Expression(path=f"spec.{hostile}", text=text)],
+        variables=[Variable(name="zyx_var", path="v", text="'zyx' + object.zyx")],
+        name="unit zyx",
+    )
+    assert "zyx" not in unit.source
+    assert hostile not in unit.source
+
+
+def exact(text: str, object: Any) -> Any:
+    """The expression by its exact form alone."""
+    context = Context(Module(), FUNCTIONS)
+    checked = check(parse(text), policy_env(FUNCTIONS, params=False, authorizer=True, variables={}))
+    body = Body(context, checked, analyse(checked, fold(checked)), {}, exact=True)
+    body.finish("e", body.value(checked.tree))
+    load(context.module.source(), context.module.namespace, "exact")
+    try:
+        return context.module.namespace["e"](Activation(object=object))
+    except FAULTS as error:
+        return EvalError(fault(error))
+
+
+@pytest.mark.corpus
+def test_the_fast_and_the_exact_form_agree(corpora: Any, evaluate: Any) -> None:
+    import json
+
+    objects = {}
+    folder = corpora / "k8s-cel"
+    for line in (folder / "differential-objects.jsonl").read_text().splitlines():
+        held = json.loads(line)
+        objects[held["id"]] = held["object"]
+    compared = 0
+    for line in (folder / "differential.jsonl").read_text().splitlines():
+        row = json.loads(line)
+        if row.keys() & {"vars", "params", "ns", "return", "delete", "compile_errors"} or "request" in row["expr"]:
+            continue
+        if "&&" not in row["expr"] and "||" not in row["expr"] and "(" not in row["expr"]:
+            continue
+        fast = evaluate(row["expr"], object=objects[row["obj"]])
+        if isinstance(fast, list) or "namespaceObject" in row["expr"] or "oldObject" in row["expr"]:
+            continue
+        slow = exact(row["expr"], objects[row["obj"]])
+        assert type(fast) is type(slow), row["expr"]
+        if isinstance(fast, bool | int | str | float | EvalError):
+            assert fast == slow or fast != fast, row["expr"]
+        compared += 1
+    assert compared > 300
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("(" * 249 + "1" + ")" * 249, 1),
+        ("!(" * 248 + "object.yes" + ")" * 248, True),
+        ("(object.yes && " * 249 + "object.yes" + ")" * 249, True),
+        ("(object.no || " * 249 + "object.nope" + ")" * 249, EvalError("no such key: nope")),
+        ("(object.yes ? " * 200 + "1" + " : 2)" * 200, 1),
+        ("object.no ? 1 : " * 240 + "2", 2),
+        ("[1].all(a, " * 100 + "object.yes" + ")" * 100, True),
+        ("[1].exists(a, object.nope || " * 60 + "object.yes" + ")" * 60, True),
+        ("object.n" + " + 1" * 249, 250),
+        ("size([" * 100 + "1" + "])" * 100, 1),
+        ("optional.of(" * 100 + "1" + ").optMap(x, x)" * 100 + ".hasValue()", True),
+        (" || ".join(["object.nope"] * 2_000 + ["object.yes"]), True),
+        (" && ".join(["object.yes"] * 5_000), True),
+        (" || ".join(["[1].exists(x, object.nope)"] * 200), EvalError("no such key: nope")),
+    ],
+    ids=lambda value: value[:20] if isinstance(value, str) else "",
+)
+def test_deep_and_long(text: str, value: Any, evaluate: Any) -> None:
+    assert evaluate(text, object={"yes": True, "no": False, "n": 1}) == value
+
+
+def test_a_traceback_shows_the_generated_line() -> None:
+    import linecache
+
+    unit = compile_unit([Expression(path="x", text="object.a")], name="my-policy")
+    unit.start(Inputs(object={"a": 1}))
+    shown = [name for name in linecache.cache if name.startswith("<cel my-policy ")]
+    assert len(shown) == 1
+    linecache.checkcache(shown[0])
+    assert linecache.getline(shown[0], 1) == "def e1(S):\n"
+    unit.close()
+    assert shown[0] not in linecache.cache
+
+
+def test_one_unit_from_many_threads() -> None:
+    unit = compile_unit([Expression(path="x", text="object.l.map(x, x + object.n).sum()")])
+    wrong: list[int] = []
+
+    def work(n: int) -> None:
+        for _ in range(200):
+            wrong.extend({unit.start(Inputs(object={"l": [1, 2, 3], "n": n})).value(0)} - {6 + 3 * n})
+
+    threads = [threading.Thread(target=work, args=(n,)) for n in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not wrong
