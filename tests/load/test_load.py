@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from webhook import manifest
 from webhook.errors import UserError
 from webhook.load import load, read, shipped
+from webhook.manifest.fields import PolicySpec
 from webhook.native.pod_security import PodSecurityConfig
 from webhook.state import snapshot
 
@@ -124,6 +127,27 @@ def test_names_are_taken_once(tmp_path: Path) -> None:
     assert [each.id for each in loaded.policies] == ["twin"]
     assert "taken by" in loaded.problems[0].message
     assert "a.yaml:1" in loaded.problems[0].message
+
+
+def test_the_first_binding_of_a_name_stays(tmp_path: Path) -> None:
+    again = BINDING.format(name="one", policy="other", action="Audit")
+    loaded = read([write(tmp_path, a=policy("one"), b=again)])
+    assert [each.bindings for each in loaded.policies] == [("one",)]
+    assert ["taken by" in problem.message for problem in loaded.problems] == [True]
+
+
+def test_a_bug_of_the_compiler_costs_one_policy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    build = manifest.build
+
+    def failing(spec: PolicySpec, *arguments: Any, **more: Any) -> Any:
+        if spec.id == "unlucky":
+            raise RecursionError
+        return build(spec, *arguments, **more)
+
+    monkeypatch.setattr(manifest, "build", failing)
+    loaded = read([write(tmp_path, a=policy("unlucky"), b=policy("lucky"))])
+    assert [each.id for each in loaded.policies] == ["lucky"]
+    assert [(each.policy, "RecursionError" in each.message) for each in loaded.problems] == [("unlucky", True)]
 
 
 def test_a_name_of_our_own_is_taken(tmp_path: Path) -> None:

@@ -5,10 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from msgspec import Raw, json, structs
 
 from webhook import yamlfile
 from webhook.check import cases
-from webhook.load import CASES, gather
+from webhook.evaluate import evaluate
+from webhook.load import CASES, gather, load
 from webhook.manifest.fields import PolicySpec
 
 POLICIES = Path(__file__).resolve().parents[2] / "policies"
@@ -65,6 +67,16 @@ def test_the_form_of_a_shipped_policy(path: Path, spec: PolicySpec) -> None:
     assert not [text for text in texts if "authorizer" in text or "namespaceObject" in text]
     # Writes that only wait for finalizers to go are nobody's business.
     assert "not-being-deleted" in [condition.name for condition in spec.conditions]
+
+
+def test_rules_that_are_null() -> None:
+    """So the API server sends a role without rules; a merge patch cannot say it."""
+    file = cases.read(POLICIES / "rbac" / "rbac-wildcard-admin.cases.yaml")
+    (case,) = (each for each in file.cases if each.name == "rules left out")
+    value = file.object_of(case) | {"rules": None}
+    request = structs.replace(cases.request_of(file, case), object=Raw(json.encode(value)))
+    outcome = evaluate(load([file.policy], pod_security=None), request, budget=60.0)
+    assert (outcome.findings, outcome.evaluated) == ((), 1)
 
 
 def test_what_the_shipped_set_shows() -> None:
