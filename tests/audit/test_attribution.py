@@ -17,6 +17,7 @@ from webhook.audit.bound import upper_bound
         ("", "pods", "", "ReplicaSet/frontend", Origin("ReplicaSet/frontend", "template")),
         ("apps", "replicasets", "frontend", "", Origin("ReplicaSet/frontend", "")),
         ("", "pods", "db-0", "StatefulSet/db", Origin("StatefulSet/db", "template")),
+        ("apps", "replicasets", "web-extra", "", Origin("ReplicaSet/web-extra", "")),
         ("", "pods", "", "Job/backup-29391840", Origin("CronJob/backup", "template")),
         ("batch", "jobs", "backup-29391840", "CronJob/backup", Origin("CronJob/backup", "template")),
         ("batch", "jobs", "backup-29391840", "", Origin("CronJob/backup", "template")),

@@ -407,6 +407,19 @@ def test_promote_never_weakens_a_namespace(setting: Setting, make_log: Any_, mak
     assert yaml.safe_load(out)["metadata"]["labels"]["pod-security.kubernetes.io/enforce-version"] == "v1.36"
 
 
+def test_promote_needs_every_version_to_be_proven(setting: Setting, make_log: Any_, make_record: Any_) -> None:
+    """A namespace whose standard was changed has two verdicts."""
+    log = setting.log = make_log(make_record("pod-security-baseline"))
+    setting.manifest.write_bytes(msgspec.json.encode(log.sets))
+    log.write(name="old", outcome=log.outcome("pod-security-baseline", notes=(("pss", "baseline:v1.30/label"),)))
+    for number in range(40):
+        log.write(name=f"app-{number}", outcome=log.outcome(notes=(("pss", "baseline:v1.36/label"),)))
+    setting.save()
+    code, out, err = setting.run("promote", "pod-security-baseline", "--log", setting.file, *LOOSE)
+    assert (code, out) == (cli.FOUND, "")
+    assert "refused: pod-security-baseline@v1.30 in shop: fix first" in err
+
+
 @pytest.mark.parametrize(
     ("arguments", "expected"),
     [

@@ -285,6 +285,18 @@ def test_texts_do_not_get_in(make_log: Callable[..., Any], make_record: Callable
     assert "SECRET" not in repr(facts.table)
 
 
+def test_the_operation_is_the_one_that_was_reviewed(
+    make_log: Callable[..., Any], make_record: Callable[..., Any]
+) -> None:
+    """The audit verb of a server-side apply is `patch`, whether it creates or updates."""
+    log = make_log(make_record("p"))
+    log.write(verb="patch", code=200, outcome=log.outcome(), operation="CREATE")
+    log.write(verb="patch", code=201)
+    log.write(verb="patch", code=200)
+    facts, _ = collect(log.lines)
+    assert [fact.operation for _, fact in facts.rows()] == ["CREATE", "CREATE", "UPDATE"]
+
+
 def test_replicas_share_their_fact(make_log: Callable[..., Any], make_record: Callable[..., Any]) -> None:
     """Memory grows with what is different, not with writes."""
     log = make_log(make_record("p"))

@@ -183,9 +183,12 @@ def test_a_delete_that_would_be_denied_is_open(
     log = make_log(make_record("p", match=Match(rules=(rule,))))
     log.write(verb="delete", code=200, outcome=log.outcome("p"))
     assert row_of(reporting(log.lines, log.sets, limits=LOOSE), "p").k == 1
+    # That it may be created says nothing of the next delete.
+    log.write(outcome=log.outcome())
+    assert row_of(reporting(log.lines, log.sets, limits=LOOSE), "p").k == 1
     log.write(verb="deletecollection", name=None, code=200, outcome=log.outcome())
     found = row_of(reporting(log.lines, log.sets, limits=LOOSE), "p")
-    assert (found.reviewed, found.outcomes["incomplete"]) == (1, 1)
+    assert (found.reviewed, found.outcomes["incomplete"]) == (2, 1)
 
 
 def test_a_workload_without_a_name_cannot_be_repaired(log: Any, reporting: Any_, row_of: Any_) -> None:
@@ -245,6 +248,16 @@ def test_an_old_log_or_one_with_a_hole_is_blind(log: Any, reporting: Any_, row_o
     begin = int((datetime.datetime(2026, 11, 10, tzinfo=datetime.UTC)).timestamp() * 1e6)
     limits = Limits(min_window=0, min_writes=10)
     assert row_of(reporting(hole, log.sets, since=begin, now=now, limits=limits), "p").verdict == "enforce"
+
+
+def test_a_hole_before_the_first_review_is_no_hole_in_the_evidence(log: Any, reporting: Any_, row_of: Any_) -> None:
+    log.write(name="before")
+    log.now += 10 * log.step
+    for number in range(60):
+        log.write(name=f"app-{number}", outcome=log.outcome())
+    found = reporting(log.lines, log.sets)
+    assert len(found.gaps) == 1
+    assert row_of(found, "p").verdict == "enforce"
 
 
 def test_the_window_begins_with_the_first_review(log: Any, reporting: Any_, row_of: Any_) -> None:

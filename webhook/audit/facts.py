@@ -284,8 +284,7 @@ class Collector:
         notes = event.annotations or {}
         sent = events.body(event)
         review, owner, dry, said, failed_open, unreadable = self._own(notes, file, offset)
-        if said and operation != "DELETE":
-            operation = said
+        operation = said or operation
         dry = dry or events.dry_run(event, sent)
         where = self._origin(event, operation, owner, sent)
         code = event.response_status.code if event.response_status is not None else 0
