@@ -40,6 +40,8 @@ lint: $(STAMP)  ## format, lint, types, layers, and that derived files are fresh
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/wouldblock policies validate policies
+	$(BIN)/wouldblock policies test
 	$(BIN)/wouldblock webhook-config --check deploy/base/webhook-configuration.yaml
 	$(BIN)/wouldblock webhook-config --guard --check deploy/base/guard.yaml
 

@@ -35,6 +35,7 @@ EXAMPLES: dict[str, tuple[str, Any]] = {
     "tls_key": ("a.key", Path("a.key")),
     "client_ca": ("ca.crt", Path("ca.crt")),
     "policies": ("p", (Path("p"),)),
+    "enable": ("all", ("all",)),
     "exemptions": ("e.yaml", Path("e.yaml")),
     "snapshot": ("s", (Path("s"),)),
     "pod_security_level": ("baseline", "baseline"),

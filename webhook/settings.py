@@ -44,6 +44,9 @@ class Settings(Struct, frozen=True, kw_only=True):
         ),
     ] = None
     policies: Annotated[tuple[Path, ...], Meta(description="policy files or folders; none: the shipped set")] = ()
+    enable: Annotated[
+        tuple[str, ...], Meta(description="policies that are off by default and wanted; `all` for every one")
+    ] = ()
     exemptions: Annotated[
         Path | None, Meta(description="exemptions file: what it covers is recorded, without warning")
     ] = None
@@ -118,7 +121,8 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         if hint is bool:
             parser.add_argument(row.flag, action=argparse.BooleanOptionalAction, default=None, help=text)
         elif get_origin(hint) is tuple:
-            parser.add_argument(row.flag, nargs="+", action="extend", metavar="PATH", default=None, help=text)
+            metavar = _metavar(get_args(hint)[0])
+            parser.add_argument(row.flag, nargs="+", action="extend", metavar=metavar, default=None, help=text)
         else:
             parser.add_argument(row.flag, metavar=_metavar(hint), default=None, help=text)
 

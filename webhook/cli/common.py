@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from webhook.load import load, shipped
-from webhook.native.pod_security import PodSecurityConfig
-from webhook.policyset import PolicySet
-from webhook.state import EMPTY, State, read_snapshot
+if TYPE_CHECKING:
+    from webhook.policyset import PolicySet
+    from webhook.state import State
 
 
 def add_policy_flags(parser: argparse.ArgumentParser) -> None:
@@ -22,6 +22,7 @@ def add_policy_flags(parser: argparse.ArgumentParser) -> None:
         metavar="PATH",
         help="files or folders of ValidatingAdmissionPolicies, bindings and params (default: the shipped set)",
     )
+    add_enable_flag(group)
     group.add_argument(
         "--snapshot",
         nargs="+",
@@ -41,8 +42,25 @@ def add_policy_flags(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_enable_flag(group: argparse._ActionsContainer) -> None:
+    """`--enable`, for a parser or a group of one."""
+    group.add_argument(
+        "--enable",
+        nargs="+",
+        action="extend",
+        default=[],
+        metavar="ID",
+        help="policies that are off by default and wanted; `all` for every one",
+    )
+
+
 def policies_of(args: argparse.Namespace) -> tuple[PolicySet, State]:
     """The set and the state that the flags name. Broken policies are in `PolicySet.broken`."""
+    # The compiler is not needed for --help.
+    from webhook.load import load, shipped
+    from webhook.native.pod_security import PodSecurityConfig
+    from webhook.state import EMPTY, read_snapshot
+
     state = read_snapshot(args.snapshot) if args.snapshot else EMPTY
     pod_security = PodSecurityConfig(level=args.pod_security_level, version=args.pod_security_version)
-    return load(args.policies or shipped(), state=state, pod_security=pod_security), state
+    return load(args.policies or shipped(), state=state, pod_security=pod_security, enable=args.enable), state

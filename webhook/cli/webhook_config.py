@@ -13,6 +13,7 @@ import msgspec
 import yaml
 
 from webhook import cli, registration
+from webhook.cli.common import add_enable_flag
 from webhook.errors import InvalidInput, UserError
 from webhook.policyset import PolicySet
 
@@ -57,6 +58,7 @@ def register(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--ca-file", type=Path, metavar="FILE", help="PEM of the CA, or both while one replaces another"
     )
+    add_enable_flag(parser)
     parser.add_argument("--service", default=registration.SERVICE, help="default %(default)s")
     parser.add_argument("--namespace", default=registration.NAMESPACE, help="of the Service; default %(default)s")
     parser.add_argument("--path", default=registration.PATH, help="default %(default)s")
@@ -79,7 +81,7 @@ def register(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Raises `UserError`, `OSError`."""
     configuration = registration.webhook_configuration(
-        _policies(args.policies),
+        _policies(args.policies, args.enable),
         service=args.service,
         namespace=args.namespace,
         path=args.path,
@@ -99,11 +101,11 @@ def run(args: argparse.Namespace) -> int:
     return cli.FINE
 
 
-def _policies(paths: list[Path]) -> PolicySet:
+def _policies(paths: list[Path], enable: list[str]) -> PolicySet:
     # The compiler is not needed for --help.
     from webhook.load import load, shipped
 
-    policies = load(paths or shipped())
+    policies = load(paths or shipped(), enable=enable)
     if policies.broken:
         raise InvalidInput(policies.broken)
     return policies

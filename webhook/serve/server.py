@@ -244,6 +244,7 @@ def load(settings: Settings, log: Log) -> Serving:
         settings.policies or shipped(),
         state=state,
         pod_security=PodSecurityConfig(level=settings.pod_security_level, version=settings.pod_security_version),
+        enable=settings.enable,
     )
     for problem in policies.broken:
         log("policy_broken", level="error", policy=problem.policy, problem=str(problem))
