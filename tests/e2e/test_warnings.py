@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -266,3 +267,27 @@ def test_machines_are_not_warned(scene: Scene, tmp_path: Path) -> None:
     assert "Warning" not in run.stderr
     recorded = scene.check([], scene.events()[-1], operation="CREATE", resource="deployments", name="made-by-a-robot")
     assert "violations" in recorded
+
+
+def test_parallel_updates_of_one_object(scene: Scene) -> None:
+    """Reviews are not writes: the server tries again after a conflict. Each write has one annotation all the same."""
+    scene.kubectl("apply", "-f", "-", input=deployment())
+    scene.events()
+    scene.recorder.bodies.clear()
+    url = f"/apis/apps/v1/namespaces/{scene.namespace}/deployments/shop"
+    headers = {"Content-Type": "application/merge-patch+json"}
+
+    def write(number: int) -> int:
+        patch = {"metadata": {"labels": {f"writer-{number}": "was-here"}}}
+        return scene.cluster.http.request("PATCH", url, json=patch, headers=headers).status_code
+
+    with ThreadPoolExecutor(8) as pool:
+        codes = list(pool.map(write, range(64)))
+    assert codes == [200] * 64
+    events = scene.events()
+    assert len(events) == 64
+    assert len(scene.recorder.bodies) > 64, "nothing was tried again: the test shows nothing"
+    # On a retry the first annotation wins, so all answers about one object have to be equal.
+    values = {event["annotations"][f"{scene.wide}/violations"] for event in events}
+    assert values == {answer["auditAnnotations"]["violations"] for answer in answers(scene.recorder.bodies)}
+    assert len(values) == 1

@@ -20,7 +20,9 @@ class Forwarder:
         self._loop = asyncio.new_event_loop()
         self._stopping = asyncio.Event()
         listening = threading.Event()
-        self._thread = threading.Thread(target=self._loop.run_until_complete, args=(self._serve(listening),))
+        self._thread = threading.Thread(
+            target=self._loop.run_until_complete, args=(self._serve(listening),), daemon=True
+        )
         self._thread.start()
         listening.wait(10)
 

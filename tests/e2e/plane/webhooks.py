@@ -103,7 +103,15 @@ class Installation:
         self.replicas: list[Webhook] = []
         self.registered: list[str] = []
         """Names of the configurations that are in the cluster."""
+        try:
+            self._start(replicas)
+        except BaseException:
+            self.stop()
+            raise
+
+    def _start(self, replicas: int) -> None:
         self.issue()
+        cluster = self.cluster
         if cluster.http.get(f"/api/v1/namespaces/{NAMESPACE}").status_code == 404:
             cluster.namespace(NAMESPACE)
             external_name(cluster, NAMESPACE, SERVICE)
