@@ -13,7 +13,7 @@ import msgspec
 
 from webhook.errors import DeadlineExceeded, NeedsState, NotComparable
 from webhook.exemptions import NO_EXEMPTIONS, Exemptions
-from webhook.policy import Context, Exempted, Finding, Outcome, Verdict
+from webhook.policy import PASS, Context, Exempted, Finding, Outcome, Verdict
 from webhook.policyset import PolicySet
 from webhook.review import Request
 from webhook.state import EMPTY, State
@@ -69,6 +69,8 @@ def evaluate(
         if verdict is None:
             continue
         evaluated |= 1 << position
+        if verdict is PASS:
+            continue
         if verdict.findings:
             findings.extend(_with_history(verdict, policy.run, context))
         annotations.extend((policy.id, key, value) for key, value in verdict.annotations)

@@ -159,9 +159,6 @@ class Context:
         old._object = old._old_object = self.old_object
         return old
 
-    def expired(self) -> bool:
-        return self._clock() > self._deadline
-
     def check_deadline(self) -> None:
         """Raises `DeadlineExceeded` once the time is used up; called between policies and inside loops."""
         if self._clock() > self._deadline:

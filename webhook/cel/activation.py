@@ -25,6 +25,15 @@ MISSING: Final = Missing()
 """Stands for a `namespace_object` that the cluster state does not hold; `Missing("Namespace shop")` names it."""
 
 
+class Deferred:
+    """An input that is made when an expression first asks for it."""
+
+    __slots__ = ("make",)
+
+    def __init__(self, make: Callable[[], Any]) -> None:
+        self.make = make
+
+
 class Unset:
     """The memo of a variable that was not asked for yet."""
 
@@ -38,6 +47,8 @@ class Activation:
     """What generated code is given."""
 
     __slots__ = (
+        "_old_object",
+        "_request",
         "bound",
         "deadline",
         "failed",
@@ -45,9 +56,7 @@ class Activation:
         "memo",
         "namespace_object",
         "object",
-        "old_object",
         "params",
-        "request",
     )
 
     def __init__(
@@ -63,15 +72,27 @@ class Activation:
         bound: Mapping[str, Any] | None = None,
     ) -> None:
         self.object = object
-        self.old_object = old_object
+        self._old_object = old_object
         self.params = params
         self.namespace_object = namespace_object
-        self.request = request
+        self._request = request
         self.deadline = deadline
         self.left = _STRIDE
         self.memo: list[Any] = [UNSET] * variables
         self.failed: dict[int, str] = {}
         self.bound = bound or {}
+
+    @property
+    def old_object(self) -> Any:
+        if self._old_object.__class__ is Deferred:
+            self._old_object = self._old_object.make()
+        return self._old_object
+
+    @property
+    def request(self) -> Any:
+        if self._request.__class__ is Deferred:
+            self._request = self._request.make()
+        return self._request
 
     def namespace(self) -> Any:
         """`namespaceObject`, where it is known."""

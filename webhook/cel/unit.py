@@ -11,7 +11,7 @@ from typing import Any, Literal
 import msgspec
 
 from webhook.cel import program
-from webhook.cel.activation import MISSING, Activation, Missing
+from webhook.cel.activation import MISSING, Activation, Deferred, Missing
 from webhook.cel.check import check
 from webhook.cel.codegen import Context, generate
 from webhook.cel.diagnostics import Diagnostic, Failed, position
@@ -77,7 +77,10 @@ class EvalError(msgspec.Struct, frozen=True):
 
 
 class Inputs(msgspec.Struct, kw_only=True):
-    """What the expressions see; `None` is CEL null. JSON values: dict, list, str, int, float, bool, None."""
+    """What the expressions see; `None` is CEL null. JSON values: dict, list, str, int, float, bool, None.
+
+    `old_object` and `request` may be `Deferred`: few expressions ask for them.
+    """
 
     object: Any = None
     old_object: Any = None
@@ -263,6 +266,7 @@ __all__ = [
     "MISSING",
     "CompileError",
     "CompileErrors",
+    "Deferred",
     "EvalError",
     "Evaluation",
     "Expression",

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from webhook.cel.unit import MISSING, Inputs
+from webhook.cel.unit import MISSING, Deferred, Inputs
 from webhook.manifest.matching import is_namespace
 from webhook.policy import Context
 from webhook.review import GroupVersionKind, GroupVersionResource, Request, decode_object
@@ -21,9 +21,9 @@ def inputs(context: Context) -> Inputs:
     if found is None:
         found = context.memo[_INPUTS] = Inputs(
             object=context.object,
-            old_object=context.old_object,
+            old_object=Deferred(lambda: context.old_object),
             namespace_object=namespace_object(context),
-            request=request_variable(context.request),
+            request=Deferred(lambda: request_variable(context.request)),
             check_deadline=context.check_deadline,
         )
     return found
@@ -34,13 +34,10 @@ def condition_inputs(context: Context) -> Inputs:
     found: Inputs | None = context.memo.get(_CONDITION_INPUTS)
     if found is None:
         usual = inputs(context)
-        request = usual.request
-        if context.request.request_resource not in (None, context.request.resource):
-            request = {**request, "resource": request["requestResource"]}
         found = context.memo[_CONDITION_INPUTS] = Inputs(
             object=usual.object,
             old_object=usual.old_object,
-            request=request,
+            request=Deferred(lambda: _as_asked(context.request)),
             check_deadline=context.check_deadline,
         )
     return found
@@ -86,6 +83,12 @@ def request_variable(request: Request) -> dict[str, Any]:
     if request.namespace:
         variable["namespace"] = request.namespace
     return variable
+
+
+def _as_asked(request: Request) -> dict[str, Any]:
+    """The `request` variable with the resource as the client asked for it."""
+    variable = request_variable(request)
+    return {**variable, "resource": variable["requestResource"]}
 
 
 def _kind(value: GroupVersionKind) -> dict[str, str]:
