@@ -55,7 +55,7 @@ class Row(Struct, frozen=True, kw_only=True):
     rss_loaded: float
     """Before the first review."""
     rss: float
-    """After all of it."""
+    """After the load at `RATE`, with 50 connections; what overload costs on top is not in it."""
     startup: float
 
 
@@ -79,7 +79,7 @@ def reference_file() -> Iterator[Path]:
 
 
 def subject(one: Subject, certs: Path, *, seconds: float = 5.0) -> Row:
-    """Everything about one subject. Its last process answers all the load, so that its memory has seen it."""
+    """Everything about one subject."""
     startup = min(_started(one, certs) for _ in range(STARTS))
     duration = ["--duration", f"{seconds}s", "--warmup", "1s"]
     with process.running(one, certs) as running, reference_file() as reference:
@@ -87,8 +87,8 @@ def subject(one: Subject, certs: Path, *, seconds: float = 5.0) -> Row:
         alone = ["--corpus", str(reference), "--rate", str(REFERENCE_RATE)]
         small = bench(running, *duration, *alone).best()
         mix = bench(running, *duration, "--rate", str(RATE)).best()
-        rate, drivers = highest(lambda rate: _fast_enough(running, rate))
         rss = machine.resident_bytes(running.pid) / 1e6
+        rate, drivers = highest(lambda rate: _fast_enough(running, rate))
     return Row(
         label=one.label,
         mix=mix,

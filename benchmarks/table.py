@@ -59,7 +59,7 @@ def render(rows: Sequence[Row]) -> str:
             _ms(row.mix.p50_ms, row.mix),
             _ms(row.mix.p99_ms, row.mix),
             _ms(row.mix.p999_ms, row.mix),
-            f"{'≥ ' if row.highest_is_the_drivers else ''}{row.highest_rate:,}/s",
+            _rate(row),
             f"{row.mix.target_cpu_ms or 0:.3f} ms",
             f"{row.reference.target_cpu_ms or 0:.3f} ms",
             _ms(row.reference.p50_ms, row.reference),
@@ -78,9 +78,17 @@ def render(rows: Sequence[Row]) -> str:
         f"{sizes[-1] / 1e3:.0f} KB, median {sizes[len(sizes) // 2] / 1e3:.1f} KB); the highest rate is to 5 %. "
         f"24 KB review: UPDATE of a 10 KB Deployment of seven containers, {measure.REFERENCE_RATE:,}/s.",
     ]
+    if any(row.highest_is_the_drivers for row in rows):
+        notes.append("≥: beyond that rate the driver, or a busy machine, was the limit.")
     if noisy:
         notes.append("\\* The machine was busy in every window: noise is in the figure, the subject may be better.")
     return "\n".join(lines) + "\n\n" + "\n\n".join(notes) + "\n"
+
+
+def _rate(row: Row) -> str:
+    if not row.highest_rate:
+        return "not known" if row.highest_is_the_drivers else "none"
+    return f"{'≥ ' if row.highest_is_the_drivers else ''}{row.highest_rate:,}/s"
 
 
 def _ms(value: float, window: Window) -> str:

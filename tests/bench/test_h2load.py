@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import shutil
 import subprocess
+import time
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from webhook.bench import corpus
+from webhook.bench import corpus, machine
 from webhook.bench.driver import Pool, prepare
+from webhook.bench.gate import WAITED_MAX
 from webhook.bench.histogram import Histogram
 from webhook.bench.target import target
 
@@ -24,8 +26,16 @@ REVIEW = corpus.reference()
 def test_the_same_target_the_same_latency(webhook: Any, tmp_path: Path, path: str) -> None:
     if shutil.which("h2load") is None:
         pytest.skip("h2load is not installed (apt-get install nghttp2-client): the driver was NOT cross-checked")
-    theirs = h2load(webhook.url(path), tmp_path)
-    ours = driver(webhook, path)
+    for _ in range(3):
+        before, began = machine.usage(webhook.pid), time.monotonic()
+        theirs = h2load(webhook.url(path), tmp_path)
+        ours = driver(webhook, path)
+        after, seconds = machine.usage(webhook.pid), time.monotonic() - began
+        quiet = before is None or after is None or machine.waited_share(before, after, seconds) < WAITED_MAX
+        if quiet:
+            break
+    else:
+        pytest.skip("the machine was busy, the target waited for a CPU: the driver was NOT cross-checked")
     said = f"{path}: ours p50 {ours.percentile(50)} µs p90 {ours.percentile(90)} µs; "
     said += f"h2load p50 {theirs.percentile(50)} µs p90 {theirs.percentile(90)} µs"
     print(said)
