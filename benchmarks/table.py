@@ -19,7 +19,7 @@ README = ROOT / "README.md"
 
 def markers(verb: str) -> tuple[str, str]:
     """The lines of the README between which `python -m benchmarks <verb>` writes."""
-    return f"<!-- benchmarks {verb}: begin (python -m benchmarks {verb}) -->", f"<!-- benchmarks {verb}: end -->"
+    return f"<!-- benchmarks: begin (python -m benchmarks {verb}) -->", "<!-- benchmarks: end -->"
 
 
 _HEAD = (

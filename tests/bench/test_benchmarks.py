@@ -216,7 +216,7 @@ def test_written_between_the_markers_only(tmp_path: Path) -> None:
     readme.write_text(f"before\n{begin}\nold\n{end}\nafter\n")
     table.insert("new\n", "table", readme)
     assert readme.read_text() == f"before\n{begin}\nnew\n{end}\nafter\n"
-    with pytest.raises(ValueError, match=r"expected the lines .*apiserver: begin"):
+    with pytest.raises(ValueError, match=r"expected the lines .*begin \(python -m benchmarks apiserver\)"):
         table.insert("new\n", "apiserver", readme)
     assert readme.read_text() == f"before\n{begin}\nnew\n{end}\nafter\n"
 
