@@ -214,6 +214,12 @@ def test_no_event_at_all_is_an_error(setting: Setting) -> None:
         assert str(setting.file) in err
 
 
+def test_a_clock_that_is_behind_hides_nothing(good: Setting, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("webhook.cli.evidence.time.time_ns", lambda: 0)
+    assert cli.main(["readiness", str(good.file), "--manifest", str(good.manifest), "--policy", "p"]) == cli.FINE
+    assert cli.main(["readiness", str(good.file), "--manifest", str(good.manifest), "--now", "2026-11-05"]) == cli.FOUND
+
+
 def test_standard_input(good: Setting, monkeypatch: pytest.MonkeyPatch) -> None:
     class Stdin:
         buffer = io.BytesIO(gzip.compress(good.file.read_bytes()))

@@ -362,6 +362,21 @@ def test_pod_security_has_a_verdict_for_each_version(make_log: Any_, make_record
     ]
 
 
+def test_a_pod_security_violation_that_only_the_server_saw(make_log: Any_, make_record: Any_, reporting: Any_) -> None:
+    log = make_log(make_record("pod-security-baseline"))
+    violates = {"pod-security.kubernetes.io/audit-violations": 'would violate PodSecurity "baseline:latest": x (y)'}
+    log.write(name="fit", outcome=log.outcome(notes=(("pss", "restricted:latest/config"),)))
+    log.write(name="bad", annotations={**FAILED_OPEN, **violates})
+    (row,) = reporting(log.lines, log.sets, limits=LOOSE).rows
+    assert (row.version, row.verdict, row.k, row.reviewed, row.outcomes["failed_open"]) == (
+        "latest",
+        "fix first",
+        1,
+        1,
+        1,
+    )
+
+
 def test_cluster_scoped_objects_are_judged_apart(
     make_log: Any_, make_record: Any_, reporting: Any_, row_of: Any_
 ) -> None:

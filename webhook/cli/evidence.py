@@ -246,7 +246,7 @@ def warn_of_blind_spots(evidence: Evidence) -> None:
     for digest, count in sorted(report.unknown_sets.items()):
         _err(
             f"blind: {count} review(s) under the policy set {safe(digest)!r}, which is not known here: give --manifest "
-            "with the output of `wouldblock policies manifest` of the set that served"
+            "with the output of `wouldblock policies manifest` of the set that served, or the flags that `serve` had"
         )
     for gap in report.gaps:
         _err(f"blind: the log says nothing from {shown(gap.start)} to {shown(gap.end)}")
