@@ -13,9 +13,11 @@ import pytest
 from webhook.annotations import WEBHOOK_NAME, encode
 from webhook.audit.facts import Collector, Facts
 from webhook.audit.native import Cluster
-from webhook.audit.readiness import DEFAULTS, Limits, Readiness, Report, assess
+from webhook.audit.outcome import Outcomes
+from webhook.audit.readiness import Report, assess
 from webhook.audit.source import Lines, Unreadable
 from webhook.audit.subject import interest_of, subjects_of
+from webhook.audit.verdict import DEFAULTS, Limits, Readiness
 from webhook.policy import Finding, Match, Metadata, Outcome, PolicyRecord, Rule, SetRecord
 from webhook.state import EMPTY, State
 
@@ -145,6 +147,7 @@ def report(
     state: State = EMPTY,
     limits: Limits = DEFAULTS,
     native: bool = False,
+    excluded: frozenset[str] = frozenset(),
     **more: Any,
 ) -> Report:
     """The report on the last of `sets`, or (`native`) on what the API server itself recorded."""
@@ -155,9 +158,13 @@ def report(
     return assess(
         facts,
         subjects=[*own, *cluster.subjects(known=known, pod_security=native)],
-        sets=sets,
-        labels=cluster.labels,
-        standards=cluster.standard,
+        outcomes=Outcomes(
+            sets=sets,
+            labels=cluster.labels,
+            standards=cluster.standard,
+            excluded=excluded,
+            minors=frozenset(facts.server_minors),
+        ),
         limits=limits,
         **more,
     )

@@ -314,7 +314,7 @@ def test_progress_is_for_terminals(good: Setting, monkeypatch: pytest.MonkeyPatc
 
     terminal = Terminal()
     clock = iter(range(0, 10_000, 2))
-    monkeypatch.setattr("webhook.cli.evidence.time.monotonic", lambda: float(next(clock)))
+    monkeypatch.setattr("webhook.cli.progress.time.monotonic", lambda: float(next(clock)))
     monkeypatch.setattr("sys.stderr", terminal)
     cli.main(["readiness", str(good.file), "--manifest", str(good.manifest), "--now", NOW])
     assert "MB/s" in terminal.getvalue()

@@ -15,7 +15,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from webhook.annotations import WEBHOOK_NAME, encode
-from webhook.audit.facts import Collector, Fact, Facts, Interest
+from webhook.audit.fact import Fact
+from webhook.audit.facts import Collector, Facts, Interest
 from webhook.audit.source import Lines, Unreadable, read
 from webhook.policy import Finding, Outcome
 

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from webhook.audit.native import Cluster, match_of
-from webhook.audit.readiness import Limits
+from webhook.audit.verdict import Limits
 from webhook.state import State, snapshot
 
 Any_ = Callable[..., Any]

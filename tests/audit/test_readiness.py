@@ -15,8 +15,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from webhook.annotations import WEBHOOK_NAME, encode
-from webhook.audit.readiness import DAY, SECOND, Limits, Readiness, judge
 from webhook.audit.source import Unreadable
+from webhook.audit.verdict import DAY, SECOND, Limits, Readiness, judge
 from webhook.policy import Exempted, Finding, Match, Outcome, Rule
 
 Any_ = Callable[..., Any]
@@ -314,6 +314,18 @@ def test_stages_without_an_end(log: Any, reporting: Any_, row_of: Any_) -> None:
     assert (found.before_start, found.outcomes.get("truncated", 0), found.reviewed) == (1, 0, 1)
     log.write(name="d", outcome=log.outcome())
     assert row_of(reporting(log.lines, log.sets, limits=LOOSE), "p").outcomes["truncated"] == 1
+
+
+def test_only_a_delete_that_is_known_to_have_happened_ends_a_workload(log: Any, reporting: Any_, row_of: Any_) -> None:
+    log.write(outcome=log.outcome("p"))
+    cut = log.write(verb="delete", code=200)[:-250]
+    assert b"objectRef" in cut
+    assert b"Timestamp" not in cut
+    log.lines[-1] = cut
+    log.write(verb="delete", stage="RequestReceived")
+    log.now += log.step
+    log.write(name="other", outcome=log.outcome())
+    assert row_of(reporting(log.lines, log.sets, limits=LOOSE), "p").k == 1
 
 
 def test_a_cut_line_counts_where_it_belongs(log: Any, reporting: Any_, row_of: Any_) -> None:

@@ -6,7 +6,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from webhook.audit.facts import NOTHING, Fact
+from webhook.audit.fact import NOTHING, Fact
 from webhook.audit.subject import Subject, interest_of, may_concern
 from webhook.policy import Match, Requirement, Rule
 

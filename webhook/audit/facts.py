@@ -1,102 +1,28 @@
 """Events → facts: one row for each stage of a write, small enough to keep, and everything that could not be seen.
 
 A row is twenty bytes: when, which request, and the number of its `Fact`, which is shared by all writes that say the
-same. So a log of any size is read once, in any order, and sorted, de-duplicated and judged afterwards. Bodies,
-messages and user names do not get in here.
-
-Knows our annotations (by the codec) and those that the API server writes itself; not which policy is to be judged.
+same. So a log of any size is read once, in any order, and sorted, de-duplicated and judged afterwards. Knows nothing of
+which policy is to be judged.
 """
 
 from __future__ import annotations
 
 import hashlib
-import re
 from array import array
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator
 
 import msgspec
 from msgspec import Struct
 
-from webhook import annotations as codec
 from webhook.audit import events
 from webhook.audit.attribution import UNKNOWN, Origin, origin
 from webhook.audit.events import Event
+from webhook.audit.fact import Annotations, Fact, Own
 from webhook.audit.source import Lines, Unreadable
 
-FAILED_OPEN = "failed-open.validating.webhook.admission.k8s.io/"
-VALIDATION_FAILURE = "validation.policy.admission.k8s.io/validation_failure"
-POD_SECURITY = "pod-security.kubernetes.io/"
-REGISTRATION = "admissionregistration.k8s.io"
 _HOUR = 3_600_000_000
-VALIDATION_FAILURES_MAX = 50
-"""More failures of one request the API server (1.37) does not list."""
-
-
-class Review(Struct, frozen=True):
-    """What our webhook recorded of one write, without its texts."""
-
-    set_digest: str
-    evaluated: int
-    violated: tuple[str, ...] = ()
-    errors: tuple[str, ...] = ()
-    """Policies whose verdict was an evaluation error: enforcement would deny as well."""
-    exempted: tuple[str, ...] = ()
-    not_comparable: tuple[str, ...] = ()
-    unreviewed: tuple[str, ...] = ()
-    """Policies that matched and gave no verdict: internal errors, and those that time did not suffice for."""
-    incomplete: bool = False
-    """Nothing was evaluated: too large, shed, undecodable; or the deadline came before the first policy."""
-    standard: str = ""
-    """Pod Security `<level>:<version>` that held."""
-    snapshot: str = ""
-
-
-class Native(Struct, frozen=True):
-    """What the API server's own engines recorded of one write."""
-
-    failed: tuple[str, ...] = ()
-    """ValidatingAdmissionPolicies that failed, from `validation_failure`."""
-    errors: tuple[str, ...] = ()
-    """Those of them whose failure is an evaluation error."""
-    listed: int = 0
-    """Failures in the list. Up to 1.36 it is one, however many there were."""
-    violates: str = ""
-    """Pod Security: the standard of `audit-violations`, `<level>:<version>`."""
-    enforced: str = ""
-    """Pod Security: `enforce-policy`, which shows that it looked at this pod."""
-    exempt: str = ""
-    error: bool = False
-
-
-NOTHING = Native()
-
-
-class Fact(Struct, frozen=True):
-    """Everything that is known of a write but when it came."""
-
-    operation: str
-    group: str
-    version: str
-    resource: str
-    subresource: str
-    namespace: str
-    """Empty for what is cluster-scoped."""
-    root: str
-    trial: str
-    name: str
-    """Of deletes and of Namespaces only: whose history ends, or begins anew."""
-    rank: int
-    """`events.FINAL` of the stage."""
-    rejected: bool
-    dry_run: bool
-    collection: bool
-    by_controller: bool
-    cut: bool
-    failed_open: bool
-    review: Review | None
-    unreadable_review: bool
-    native: Native
+REGISTRATION = "admissionregistration.k8s.io"
 
 
 class Registration(Struct, frozen=True, order=True):
@@ -180,11 +106,9 @@ class Collector:
     def __init__(self, *, interest: Interest, is_ours: Callable[[str], bool], unreadable: Unreadable) -> None:
         self.facts = Facts()
         self._interest = interest
-        self._is_ours = is_ours
+        self._annotations = Annotations(is_ours)
         self._unreadable = unreadable
         self._index: dict[Fact, int] = {}
-        self._reviews: dict[tuple[str, ...], tuple[Review, str, bool, str] | None] = {}
-        self._natives: dict[tuple[str, ...], Native] = {}
 
     def add(self, lines: Lines) -> None:
         counts, minutes = self.facts.counts, self.facts.minutes
@@ -283,10 +207,15 @@ class Collector:
         ref = event.object_ref or events.ObjectRef()
         notes = event.annotations or {}
         sent = events.body(event)
-        review, owner, dry, said, failed_open, unreadable = self._own(notes, file, offset)
-        operation = said or operation
-        dry = dry or events.dry_run(event, sent)
-        where = self._origin(event, operation, owner, sent)
+        own = self._annotations.own(notes)
+        if own is None:
+            own = _NOTHING_OF_OURS
+        else:
+            self.facts.own_seen = True
+            if own.unreadable:
+                self._unreadable.add("unreadable_annotation", file, offset)
+        operation = own.operation or operation
+        where = self._origin(event, operation, own.owner, sent)
         code = event.response_status.code if event.response_status is not None else 0
         return Fact(
             operation=operation,
@@ -300,14 +229,14 @@ class Collector:
             name=ref.name if operation == "DELETE" or ref.resource == "namespaces" else "",
             rank=events.FINAL.get(event.stage, 0),
             rejected=code >= 400,
-            dry_run=dry,
+            dry_run=own.dry_run or events.dry_run(event, sent),
             collection=event.verb == "deletecollection",
             by_controller=events.by_controller(event),
             cut=False,
-            failed_open=failed_open,
-            review=review,
-            unreadable_review=unreadable,
-            native=self._native(notes),
+            failed_open=own.failed_open,
+            review=own.review,
+            unreadable_review=own.unreadable,
+            native=self._annotations.native(notes),
         )
 
     def _origin(self, event: Event, operation: str, owner: str, sent: events.Body) -> Origin:
@@ -323,117 +252,11 @@ class Collector:
         name = ref.name or (sent.metadata.name if sent.metadata is not None and event.verb == "create" else "")
         return origin(ref.api_group, ref.resource, name, owner)
 
-    def _own(
-        self, notes: Mapping[str, str], file: str, offset: int
-    ) -> tuple[Review | None, str, bool, str, bool, bool]:
-        """(review, owner, dry run, operation, failed open, whether a review of ours could not be read)."""
-        failed_open = False
-        name = ""
-        for key, value in notes.items():
-            if key.startswith(FAILED_OPEN):
-                failed_open = failed_open or self._is_ours(value)
-            elif key.endswith("/reviewed") and self._is_ours(key[: -len("/reviewed")]):
-                name = key[: -len("/reviewed")]
-        self.facts.own_seen = self.facts.own_seen or failed_open or bool(name)
-        if not name:
-            return None, "", False, "", failed_open, False
-        texts = tuple(notes.get(f"{name}/{each}", "") for each in codec.KEYS)
-        if texts not in self._reviews:
-            if len(self._reviews) >= _CACHE:
-                self._reviews.clear()
-            try:
-                self._reviews[texts] = _review(codec.decode(notes, name=name))
-            except codec.UnreadableAnnotation:
-                self._reviews[texts] = None
-        found = self._reviews[texts]
-        if found is None:
-            self._unreadable.add("unreadable_annotation", file, offset)
-            return None, "", False, "", failed_open, True
-        review, owner, dry, operation = found
-        return review, owner, dry, operation, failed_open, False
 
-    def _native(self, notes: Mapping[str, str]) -> Native:
-        key = tuple(notes.get(each, "") for each in _NATIVE_KEYS)
-        if not any(key):
-            return NOTHING
-        native = self._natives.get(key)
-        if native is None:
-            if len(self._natives) >= _CACHE:
-                self._natives.clear()
-            native = self._natives[key] = _native(*key)
-        return native
-
-
-_CACHE = 50_000
-"""Distinct annotation values whose reading is remembered: the replicas of one template say the same."""
+_NOTHING_OF_OURS = Own()
 
 
 def _request(event: Event) -> int:
     """Names the request together with its time. Without an id (stripped exports) the target has to do."""
     name = event.audit_id or f"{event.verb} {event.request_uri}"
     return int.from_bytes(hashlib.blake2b(name.encode(), digest_size=8).digest(), "little")
-
-
-def _review(reviewed: codec.Reviewed | None) -> tuple[Review, str, bool, str] | None:
-    if reviewed is None:
-        return None
-    outcome = reviewed.outcome
-    return (
-        Review(
-            set_digest=outcome.set_digest,
-            evaluated=outcome.evaluated,
-            violated=_ids(each.policy for each in outcome.findings if not each.error),
-            errors=_ids(each.policy for each in outcome.findings if each.error),
-            exempted=_ids(each.policy for each in outcome.exempted),
-            not_comparable=_ids(policy for policy, _ in outcome.not_comparable),
-            unreviewed=_ids([*(policy for policy, _ in outcome.internal_errors), *outcome.skipped]),
-            incomplete=bool(outcome.incomplete) and not outcome.skipped,
-            standard=dict(outcome.notes).get("pss", "").partition("/")[0],
-            snapshot=outcome.snapshot,
-        ),
-        outcome.owner,
-        reviewed.dry_run,
-        reviewed.operation,
-    )
-
-
-def _ids(policies: Iterable[str]) -> tuple[str, ...]:
-    return tuple(sorted(set(policies)))
-
-
-class _Failure(Struct):
-    policy: str = ""
-    message: str = ""
-
-
-_failures = msgspec.json.Decoder(list[_Failure])
-_NATIVE_KEYS = (
-    VALIDATION_FAILURE,
-    POD_SECURITY + "audit-violations",
-    POD_SECURITY + "enforce-policy",
-    POD_SECURITY + "exempt",
-    POD_SECURITY + "error",
-)
-_STANDARD = re.compile(r'would violate PodSecurity "([a-z]+:(?:latest|v1\.\d+))": ')
-_LEVEL = re.compile(r"[a-z]+:(?:latest|v1\.\d+)")
-_EVALUATION_ERROR = re.compile(r"(?s)expression '.*' resulted in error: ")
-
-
-def _native(failure: str, violations: str, enforced: str, exempt: str, error: str) -> Native:
-    failures: Sequence[_Failure] = ()
-    broken = bool(error)
-    if failure:
-        try:
-            failures = _failures.decode(failure)
-        except msgspec.DecodeError:
-            broken = True
-    standard = _STANDARD.match(violations)
-    return Native(
-        failed=_ids(each.policy for each in failures),
-        errors=_ids(each.policy for each in failures if _EVALUATION_ERROR.match(each.message)),
-        listed=len(failures),
-        violates=standard[1] if standard else "",
-        enforced=enforced if _LEVEL.fullmatch(enforced) else "",
-        exempt=exempt,
-        error=broken or (bool(violations) and standard is None),
-    )

@@ -14,7 +14,7 @@ from typing import Any, Literal, cast
 
 from webhook.audit.events import microseconds
 from webhook.audit.facts import REGISTRATION, Facts
-from webhook.audit.readiness import Standard
+from webhook.audit.outcome import Standard
 from webhook.audit.subject import POD_SECURITY, Subject
 from webhook.policy import Match, Requirement, Rule, Selector
 from webhook.state import State

@@ -11,8 +11,9 @@ from collections.abc import Sequence
 from typing import Any
 
 from webhook.audit.facts import Facts
-from webhook.audit.readiness import GAPS, SECOND, Readiness, Report
+from webhook.audit.readiness import Report
 from webhook.audit.source import Unreadable
+from webhook.audit.verdict import GAPS, SECOND, Readiness
 
 SCHEMA = "wouldblock.dev/readiness/v1"
 CLUSTER_SCOPED = "(cluster)"

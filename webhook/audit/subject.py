@@ -10,7 +10,8 @@ from collections.abc import Callable, Iterable, Mapping
 
 from msgspec import Struct
 
-from webhook.audit.facts import Fact, Interest
+from webhook.audit.fact import Fact
+from webhook.audit.facts import Interest
 from webhook.match import matches_resource, selects
 from webhook.policy import Match, Requirement, Selector, SetRecord
 

@@ -15,11 +15,14 @@ from webhook.annotations import WEBHOOK_NAME
 from webhook.audit.events import microseconds
 from webhook.audit.facts import Collector, Facts
 from webhook.audit.native import Cluster, match_of, stored
-from webhook.audit.readiness import SECOND, Limits, Readiness, Report, assess
+from webhook.audit.outcome import Outcomes
+from webhook.audit.readiness import Report, assess
 from webhook.audit.render import moment as shown
 from webhook.audit.render import safe
-from webhook.audit.source import Unreadable, expand, read
+from webhook.audit.source import Unreadable, read
 from webhook.audit.subject import Subject, interest_of, subjects_of
+from webhook.audit.verdict import SECOND, Limits, Readiness
+from webhook.cli.progress import Progress
 from webhook.errors import UserError
 from webhook.policy import SetRecord
 from webhook.state import EMPTY, read_snapshot
@@ -142,7 +145,7 @@ def collect(args: argparse.Namespace, logs: Sequence[str]) -> Evidence:
     collector = Collector(
         interest=interest_of([*subjects, *stated]), is_ours=_names(args.webhook_name), unreadable=unreadable
     )
-    with _Progress(logs) as progress:
+    with Progress(logs) as progress:
         for lines in read(logs, unreadable, progress=progress):
             collector.add(lines)
     facts = collector.facts
@@ -163,10 +166,13 @@ def collect(args: argparse.Namespace, logs: Sequence[str]) -> Evidence:
     report = assess(
         facts,
         subjects=[*own, *cluster.subjects(known=known, pod_security=not any(each.level for each in own))],
-        sets=records,
-        labels=cluster.labels,
-        standards=cluster.standard,
-        excluded=_excluded(args.webhook_config),
+        outcomes=Outcomes(
+            sets=records,
+            labels=cluster.labels,
+            standards=cluster.standard,
+            excluded=_excluded(args.webhook_config),
+            minors=frozenset(facts.server_minors),
+        ),
         limits=Limits(
             min_window=args.min_window,
             min_writes=args.min_writes,
@@ -333,44 +339,3 @@ def _excluded(config: Path | None) -> frozenset[str]:
                 }
             )
     return frozenset(set.intersection(*excluded)) if excluded else frozenset()
-
-
-class _Progress:
-    """Bytes and rate on a terminal, twice a second; silent elsewhere."""
-
-    def __init__(self, logs: Sequence[str]) -> None:
-        self._shown = sys.stderr.isatty()
-        self._total = 0
-        if self._shown:
-            self._total = sum(
-                Path(each).stat().st_size for each in expand(logs) if each != "-" and Path(each).is_file()
-            )
-        self._start = self._next = time.monotonic()
-        self._before = 0
-        self._last = ("", 0)
-        self._wrote = False
-
-    def __enter__(self) -> _Progress:
-        return self
-
-    def __call__(self, file: str, done: int) -> None:
-        if file != self._last[0]:
-            self._before += self._last[1]
-        self._last = (file, done)
-        now = time.monotonic()
-        if not self._shown or now < self._next:
-            return
-        self._next = now + 0.5
-        if now - self._start > 1:
-            self._wrote = True
-            read_, rate = self._before + done, (self._before + done) / (now - self._start)
-            print(
-                f"\r\x1b[Kread {read_ / 1e6:.0f} of {self._total / 1e6:.0f} MB, {rate / 1e6:.0f} MB/s: {safe(file)}",
-                end="",
-                file=sys.stderr,
-                flush=True,
-            )
-
-    def __exit__(self, *_: object) -> None:
-        if self._wrote:
-            print("\r\x1b[K", end="", file=sys.stderr, flush=True)

@@ -10,9 +10,9 @@ from collections.abc import Mapping, Sequence
 from msgspec import structs
 
 from webhook import cli, promote
-from webhook.audit.readiness import Readiness
 from webhook.audit.render import CLUSTER_SCOPED, moment, safe, title
 from webhook.audit.subject import POD_SECURITY
+from webhook.audit.verdict import Readiness
 from webhook.cli import evidence
 from webhook.errors import UserError
 from webhook.load import shipped
