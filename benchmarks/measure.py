@@ -48,7 +48,9 @@ class Row(Struct, frozen=True, kw_only=True):
     mix: Window
     """The seeded corpus at `RATE`."""
     reference: Window
-    """The 24 KB review alone at `REFERENCE_RATE`."""
+    """The 24 KB review alone at `REFERENCE_RATE`; policies find something in it."""
+    tidy: Window
+    """The same with nothing to find."""
     highest_rate: int
     """Reviews a second of the corpus at p99 < 10 ms."""
     highest_is_the_drivers: bool
@@ -70,29 +72,32 @@ def bench(running: Running, *more: str) -> Run:
 
 
 @contextmanager
-def reference_file() -> Iterator[Path]:
-    """The reference review as a corpus of one, for `--corpus`."""
+def _only(review: corpus.Review) -> Iterator[list[str]]:
+    """The flags that make the driver send this one review, at `REFERENCE_RATE`."""
     with tempfile.NamedTemporaryFile(suffix=".jsonl") as file:
-        file.write(corpus.reference().body.filled(UID))
+        file.write(review.body.filled(UID))
         file.flush()
-        yield Path(file.name)
+        yield ["--corpus", file.name, "--rate", str(REFERENCE_RATE)]
 
 
 def subject(one: Subject, certs: Path, *, seconds: float = 5.0) -> Row:
     """Everything about one subject."""
     startup = min(_started(one, certs) for _ in range(STARTS))
     duration = ["--duration", f"{seconds}s", "--warmup", "1s"]
-    with process.running(one, certs) as running, reference_file() as reference:
+    with process.running(one, certs) as running:
         loaded = machine.resident_bytes(running.pid) / 1e6
-        alone = ["--corpus", str(reference), "--rate", str(REFERENCE_RATE)]
-        small = bench(running, *duration, *alone).best()
+        with _only(corpus.reference()) as flags:
+            reference = bench(running, *duration, *flags).best()
+        with _only(corpus.reference(tidy=True)) as flags:
+            tidy = bench(running, *duration, *flags).best()
         mix = bench(running, *duration, "--rate", str(RATE)).best()
         rss = machine.resident_bytes(running.pid) / 1e6
         rate, drivers = highest(lambda rate: _fast_enough(running, rate))
     return Row(
         label=one.label,
         mix=mix,
-        reference=small,
+        reference=reference,
+        tidy=tidy,
         highest_rate=rate,
         highest_is_the_drivers=drivers,
         rss_loaded=round(loaded, 1),

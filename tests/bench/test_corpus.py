@@ -73,8 +73,9 @@ def test_objects_by_operation(reviews: list[corpus.Review]) -> None:
         assert (new, old) == expected[request.operation], one.label
 
 
-def test_the_reference_is_a_10_kb_deployment_of_seven_containers_in_a_24_kb_review() -> None:
-    one = corpus.reference()
+@pytest.mark.parametrize("tidy", [False, True])
+def test_the_reference_is_a_10_kb_deployment_of_seven_containers_in_a_24_kb_review(tidy: bool) -> None:
+    one = corpus.reference(tidy=tidy)
     request = review.decode(one.body.filled(UID)).request
     value = review.decode_object(request.object)
     assert (request.operation, value["kind"]) == ("UPDATE", "Deployment")

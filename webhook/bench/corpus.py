@@ -56,10 +56,16 @@ def generate(seed: int, count: int = SIZE) -> list[Review]:
     return reviews
 
 
-def reference(seed: int = 1) -> Review:
-    """The object that figures are quoted for: UPDATE of a 10 KB Deployment of seven containers, a 24 KB review."""
+def reference(seed: int = 1, *, tidy: bool = False) -> Review:
+    """The object that figures are quoted for: UPDATE of a 10 KB Deployment of seven containers, a 24 KB review.
+
+    As it comes some of its containers are without limits and securityContext, so policies fire and look at `oldObject`,
+    too; `tidy`, they find nothing.
+    """
     rng = random.Random(seed)  # noqa: S311
     value = objects.deployment(rng, "payments-prod", containers=7)
+    if tidy:
+        objects.tidy(value["spec"]["template"]["spec"])
     spec = {key: value["spec"][key] for key in ("replicas", "strategy", "revisionHistoryLimit")}
     images = [{"name": one["name"], "image": one["image"]} for one in value["spec"]["template"]["spec"]["containers"]]
     spec["template"] = {"spec": {"containers": images}}
