@@ -108,7 +108,7 @@ class Case:
         self.authorizer: bool = inputs.pop("authorizer", True)
         self.inputs = Inputs(**inputs)
 
-    def compile(self) -> Unit | list[str]:
+    def compile(self, *, metered: bool = False) -> Unit | list[str]:
         """The unit, or compile errors as the vectors write them."""
         try:
             return compile_unit(
@@ -119,6 +119,7 @@ class Case:
                 ],
                 params=self.params_declared,
                 declared=self.declared,
+                metered=metered,
             )
         except CompileErrors as failed:
             return [
@@ -306,6 +307,44 @@ def run_file(name: str, folder: Path) -> Report:
         elif verdict == WRONG:
             wrong[id] = f"{row['expr']!r}: expected {expected}, found {found}"
     return Report(passed, refused, wrong)
+
+
+def cost_rows(folder: Path) -> Iterator[Row]:
+    """`cost.jsonl`: rows that evaluate, without those that need an authorizer."""
+    data = go_json((folder / "k8s-cel" / "cost-data.json").read_text())
+    for number, row in enumerate(rows(folder / "k8s-cel" / "cost.jsonl"), 1):
+        if row.get("k8s_cost") is not None and "needs" not in row:
+            case = Case(row["expr"], object=data if row.get("data") else None)
+            yield str(number), case, expectation({"error": row["error"]} if "error" in row else {}), row
+
+
+def run_costs(name: str, folder: Path) -> Report:
+    """As `run_file`, by the metered form: a row passes if cost and result are the engine's."""
+    passed = 0
+    wrong: dict[str, str] = {}
+    for id, case, expected, row in (cost_rows if name == "cost" else FILES[name])(folder):
+        wanted = row.get("k8s_cost", row.get("cost"))
+        unit = case.compile(metered=True) if wanted is not None else []
+        if isinstance(unit, list):
+            continue
+        value, cost = unit.start(case.inputs).measure(0)
+        unit.close()
+        answer = {"error": value.text} if isinstance(value, EvalError) else {"value": encode(value)}
+        choices = [
+            (expected, wanted),
+            (row.get("unstructured", expected), row.get("unstructured", {}).get("cost", wanted)),
+        ]
+        if any((not want or judge(answer, want) == PASS) and cost == units for want, units in choices):
+            passed += 1
+        else:
+            wrong[id] = f"{row['expr']!r}: expected {expected} for {wanted}, found {answer} for {cost}"
+    return Report(passed, [], wrong)
+
+
+@pytest.fixture(scope="session")
+def measure_vectors(corpora: Path) -> Callable[[str], Report]:
+    """Runs one file of vectors by the metered form."""
+    return lambda name: run_costs(name, corpora)
 
 
 @pytest.fixture(scope="session")

@@ -55,7 +55,7 @@ def test_inputs_from_files(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -
     assert main(["cel", "eval", "object.spec.nope", "--object", str(file), "--output", "json"]) == 1
     assert main(["cel", "eval", "object.spec.replicas", "--object", str(file), "--return", "bool"]) == 2
     shown = capsys.readouterr()
-    assert shown.out == 'true\n{"error": "no such key: nope", "cost": null}\n'
+    assert shown.out == 'true\n{"error": "no such key: nope", "cost": 3}\n'
     assert shown.err == "error: must evaluate to bool but got dyn\n"
 
 
@@ -83,12 +83,12 @@ def test_json_lines(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixtu
     ]
     code, answers, _ = lines(monkeypatch, capsys, "\n".join(map(json.dumps, requests)))
     assert answers == [
-        {"id": 1, "value": {"double": repr(float(2**70))}, "cost": None},
-        {"id": "two", "value": {"int": "2"}, "cost": None},
+        {"id": 1, "value": {"double": repr(float(2**70))}, "cost": 2},
+        {"id": "two", "value": {"int": "2"}, "cost": 3},
         {"compile_errors": ["1:1: undeclared reference to 'object' (in container '')"], "cost": None},
-        {"value": {"bool": True}, "cost": None},
-        {"value": {"int": "1"}, "cost": None},
-        {"error": "division by zero", "cost": None},
+        {"value": {"bool": True}, "cost": 2},
+        {"value": {"int": "1"}, "cost": 3},
+        {"error": "division by zero", "cost": 1},
         {"compile_errors": ["must evaluate to bool but got int"], "cost": None},
     ]
     assert code == 2
@@ -101,7 +101,7 @@ def test_bad_lines_are_named_and_the_rest_is_answered(
     bad.append('{"expression": "1", "variables": [1]}')
     code, answers, err = lines(monkeypatch, capsys, "\n".join([*bad, '{"expression": "1"}']))
     assert code == 2
-    assert answers == [{"value": {"int": "1"}, "cost": None}]
+    assert answers == [{"value": {"int": "1"}, "cost": 0}]
     assert [line.split(": ")[1] for line in err.splitlines()] == [f"standard input:{n}" for n in range(1, 8)]
 
 

@@ -112,7 +112,8 @@ def test_precedence() -> None:
     assert shape(parse("1 < 2 == true")) == "(== (< 1 2) True)"
     assert shape(parse("1 - 2 - 3 * 4 % 5")) == "(- (- 1 2) (% (* 3 4) 5))"
     assert shape(parse("!!!a.b")) == "(! a.b)"
-    assert shape(parse("--1")) == "(- -1)"
+    assert shape(parse("--1")) == "1"
+    assert shape(parse("---1")) == "(- 1)"
     assert shape(parse("- - a")) == "a"
     assert shape(parse("1 in a in b")) == "(@in (@in 1 a) b)"
 

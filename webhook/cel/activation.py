@@ -50,10 +50,13 @@ class Activation:
         "_old_object",
         "_request",
         "bound",
+        "cost",
         "deadline",
         "failed",
         "left",
+        "limit",
         "memo",
+        "metered",
         "namespace_object",
         "object",
         "params",
@@ -81,6 +84,10 @@ class Activation:
         self.memo: list[Any] = [UNSET] * variables
         self.failed: dict[int, str] = {}
         self.bound = bound or {}
+        # Of the metered form: units so far, where to stop, and variables as values or failures.
+        self.cost = 0
+        self.limit = 0
+        self.metered: dict[int, Any] = {}
 
     @property
     def old_object(self) -> Any:
@@ -127,3 +134,4 @@ class Activation:
     def forget(self) -> None:
         self.memo[:] = [UNSET] * len(self.memo)
         self.failed.clear()
+        self.metered.clear()

@@ -53,8 +53,8 @@ from webhook.cel.values import ABSENT, NONE, Optional, TypeValue
 _BLOCKS: Final = 6
 """Nesting of blocks beyond which a node moves to a function of its own: CPython allows 20, and each takes up to two."""
 
-_ROOTS: Final = {"object": "object", "oldObject": "old_object", "params": "params", "request": "request"}
-_METHODS: Final = {
+ROOTS: Final = {"object": "object", "oldObject": "old_object", "params": "params", "request": "request"}
+METHODS: Final = {
     "namespaceObject": "namespace",
     "authorizer": "authorizer",
     "authorizer.requestResource": "authorizer",
@@ -70,6 +70,8 @@ class Context:
         self.functions = functions
         self.variables: dict[str, tuple[int, str]] = {}
         """Position in the memo and function, of each variable defined so far."""
+        self.metered = False
+        """Whether functions count what they cost (`meter.py`)."""
         self.dispatchers: dict[tuple[str, bool], Callable[..., Any]] = {}
         for call in (fault, settle, force):
             module.helper(call)
@@ -239,11 +241,11 @@ class Body:
         return f"({name} := {text})", name
 
     def root(self, name: str) -> str:
-        if name in _ROOTS:
-            attribute = _ROOTS[name]
+        if name in ROOTS:
+            attribute = ROOTS[name]
             return self.roots.setdefault(attribute, f"o{len(self.roots) + 1}")
-        if name in _METHODS:
-            return f"S.{_METHODS[name]}()"
+        if name in METHODS:
+            return f"S.{METHODS[name]}()"
         if name in TYPES:
             return self.constant(TypeValue(TYPES[name].runtime().partition("(")[0]))
         return f"S.lookup({self.constant(name)})"

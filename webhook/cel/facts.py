@@ -30,7 +30,6 @@ from webhook.cel.tree import (
     Select,
     SortBy,
 )
-from webhook.cel.values import Map, make_map
 
 _DEPTH: Final = 24
 """Nesting beyond which an expression is cut into statements: CPython refuses 200 parentheses."""
@@ -122,7 +121,7 @@ def analyse(checked: Checked, folded: dict[int, Any]) -> dict[int, Facts]:
 
 
 def _facts(node: Node, inner: list[Facts], checked: Checked, folded: dict[int, Any]) -> Facts:
-    constant = folded.get(node.id, _constant(node, inner))
+    constant = folded.get(node.id, NOT_CONSTANT)
     if constant is not NOT_CONSTANT:
         return Facts(pure=True, fails=False, absorbs=False, depth=1, size=1, constant=constant)
     depth = 1 + max((facts.depth for facts in inner), default=0)
@@ -139,23 +138,6 @@ def _facts(node: Node, inner: list[Facts], checked: Checked, folded: dict[int, A
         size=size if pure else 1,
         constant=NOT_CONSTANT,
     )
-
-
-def _constant(node: Node, inner: list[Facts]) -> Any:
-    match node:
-        case Literal():
-            return node.value
-        case ListLiteral(optional=optional) if not optional:
-            values = [facts.constant for facts in inner]
-            return NOT_CONSTANT if any(value is NOT_CONSTANT for value in values) else values
-        case MapLiteral() if not any(entry.optional for entry in node.entries):
-            values = [facts.constant for facts in inner]
-            if any(value is NOT_CONSTANT for value in values):
-                return NOT_CONSTANT
-            if any(key.__class__ in (list, dict, Map) for key in values[::2]):
-                return NOT_CONSTANT
-            return make_map(zip(values[::2], values[1::2], strict=True))
-    return NOT_CONSTANT
 
 
 def _fails(node: Node, checked: Checked) -> bool:

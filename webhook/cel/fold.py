@@ -11,40 +11,72 @@ from typing import Any, Final
 from webhook.cel.check import Checked
 from webhook.cel.diagnostics import Diagnostic, Failed
 from webhook.cel.dispatch import dispatcher
+from webhook.cel.env import TYPES
 from webhook.cel.error import CelError
-from webhook.cel.facts import NOT_CONSTANT, children
+from webhook.cel.facts import NOT_CONSTANT, NotConstant, children
 from webhook.cel.patterns import compile_pattern
-from webhook.cel.tree import Call, Index, Literal, Node
-from webhook.cel.values import go_name
+from webhook.cel.tree import Call, Ident, Index, ListLiteral, Literal, MapLiteral, Node, Select
+from webhook.cel.values import Map, TypeValue, go_name, make_map
 
-_CONVERSIONS: Final = frozenset(("bool", "int", "uint", "double", "string", "bytes", "duration", "timestamp"))
+_CONVERSIONS: Final = frozenset(
+    ("bool", "int", "uint", "double", "string", "bytes", "duration", "timestamp", "dyn", "type")
+)
 _SEARCHES: Final = ("find", "findAll")
+_NO_KEYS: Final = (NotConstant, list, dict, Map)
 
 
 def fold(checked: Checked) -> dict[int, Any]:
-    """Values of calls that are computed at compile time, by node id. Raises `Failed` where one fails."""
+    """Values of what is computed at compile time, by node id: literals, lists and maps of constants, names of types,
+    conversions of constants. Raises `Failed` where a conversion fails."""
     found: dict[int, Any] = {}
 
     def visit(node: Node) -> None:
         for child in children(node):
             if child.id in checked.types:
                 visit(child)
-        match node:
-            case Call(function=function, target=None, arguments=(argument,)) if function in _CONVERSIONS:
-                value = argument.value if isinstance(argument, Literal) else found.get(argument.id, NOT_CONSTANT)
-                if value is not NOT_CONSTANT:
-                    found[node.id] = _instantiate(lambda: convert(checked, node, value))
-            case Call(function=function) if function in _SEARCHES and node.target is not None:
-                pattern = node.arguments[0]
-                if isinstance(pattern, Literal) and pattern.kind == "string":
-                    _instantiate(lambda: compile_pattern(pattern.value))
-            case Index(key=key) if (constant := _literal(key)) is not None:
-                if constant.kind in ("null", "bytes"):
-                    text = f"invalid qualifier type: {go_name(constant.value)}"
-                    raise Failed([Diagnostic(-1, f"program instantiation failed: {text}")])
+        value = _constant(node, checked, found)
+        if value is not NOT_CONSTANT:
+            found[node.id] = value
+        _instantiate(lambda: _look(node))
 
     visit(checked.tree)
     return found
+
+
+def _constant(node: Node, checked: Checked, found: dict[int, Any]) -> Any:
+    """The node's value, if it is constant. `found` has those of its operands."""
+    match node:
+        case Literal():
+            return node.value
+        case Ident() | Select():
+            name = checked.names.get(node.id, "")
+            return TypeValue(TYPES[name].runtime().partition("(")[0]) if name in TYPES else NOT_CONSTANT
+        case ListLiteral(optional=optional) if not optional:
+            values = [found.get(element.id, NOT_CONSTANT) for element in node.elements]
+            return NOT_CONSTANT if any(value is NOT_CONSTANT for value in values) else values
+        case MapLiteral() if not any(entry.optional for entry in node.entries):
+            pairs = [(found.get(entry.key.id, NOT_CONSTANT), found.get(entry.value.id)) for entry in node.entries]
+            if any(
+                key.__class__ in _NO_KEYS or entry.value.id not in found
+                for (key, _), entry in zip(pairs, node.entries, strict=True)
+            ):
+                return NOT_CONSTANT
+            return make_map(pairs)
+        case Call(function=function, target=None, arguments=(argument,)) if function in _CONVERSIONS:
+            if argument.id in found:
+                return _instantiate(lambda: convert(checked, node, found[argument.id]))
+    return NOT_CONSTANT
+
+
+def _look(node: Node) -> None:
+    """Raises `CelError` for constants that the server refuses where they stand."""
+    match node:
+        case Call(function=function) if function in _SEARCHES and node.target is not None:
+            pattern = node.arguments[0]
+            if isinstance(pattern, Literal) and pattern.kind == "string":
+                compile_pattern(pattern.value)
+        case Index(key=key) if (constant := _literal(key)) is not None and constant.kind in ("null", "bytes"):
+            raise CelError(f"invalid qualifier type: {go_name(constant.value)}")
 
 
 def _literal(node: Node) -> Literal | None:

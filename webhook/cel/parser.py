@@ -208,9 +208,9 @@ class _Parser:
             while self.token.kind == first.kind:
                 self.advance()
                 negations += 1
-            if first.kind == "-" and self.token.kind in ("int", "double"):
-                # The last minus belongs to the literal.
-                negations -= 1
+            if first.kind == "-" and negations == 1 and self.token.kind in ("int", "double"):
+                # The minus belongs to the literal.
+                negations = 0
                 self.index -= 1
                 self.token = self.tokens[self.index]
         node = self.member(self.primary(context))

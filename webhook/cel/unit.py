@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 import msgspec
 
-from webhook.cel import program
+from webhook.cel import meter, program
 from webhook.cel.activation import MISSING, Activation, Deferred, Missing
 from webhook.cel.check import check
 from webhook.cel.codegen import Context, generate
@@ -166,6 +166,14 @@ class Evaluation:
         except program.FAULTS as error:
             return EvalError(program.fault(error))
 
+    def measure(self, index: int) -> tuple[Any, int]:
+        """The value of expression `index` or an `EvalError`, and what it cost in the server's units, variables that it
+        was the first to ask for included. Only of units compiled as `metered`, which have no `value`."""
+        before = self._activation.cost
+        found = meter.run(self._calls[index], self._activation)
+        cost = self._activation.cost - before
+        return (EvalError(found.text) if isinstance(found, meter.Failure) else found), cost
+
     def forget_variables(self) -> None:
         self._activation.forget()
 
@@ -179,14 +187,19 @@ def compile_unit(
     declared: Mapping[str, Type] | None = None,
     undeclared: Collection[str] = (),
     shared: Shared | None = None,
+    metered: bool = False,
 ) -> Unit:
     """Compiles a unit. Units with the same `shared` compute equal variables once (`Unit.activation`).
 
     `params` says whether `params` is declared; `declared` adds variables, which are read from `Inputs.bound`,
-    and `undeclared` takes away usual ones. Raises `CompileErrors` with all that is wrong.
+    and `undeclared` takes away usual ones. A `metered` unit counts cost (`Evaluation.measure`). Raises `CompileErrors`
+    with all that is wrong.
     """
     errors: list[CompileError] = []
     context = Context(Module(), FUNCTIONS)
+    if metered:
+        context.metered = True
+        context.module.namespace |= meter.NAMES
     types: dict[str, Type] = {}
 
     def one(path: str, text: str, prefix: str, env: Env, returns: Returns) -> tuple[str, Type]:
@@ -251,7 +264,8 @@ def _compile(context: Context, text: str, prefix: str, env: Env, returns: Return
         expected = "one of [string null_type]" if returns == "audit" else wanted[0]
         raise Failed([Diagnostic(-1, f"must evaluate to {expected} but got {type.runtime()}")])
     facts = analyse(checked, fold(checked))
-    return generate(context, checked, facts, prefix), type
+    write = meter.generate_metered if context.metered else generate
+    return write(context, checked, facts, prefix), type
 
 
 _WANTED: dict[str, tuple[str, ...]] = {"bool": ("bool",), "string": ("string",), "audit": ("string", "null"), "any": ()}

@@ -38,7 +38,8 @@ examples:
 A line of --jsonl: {"id", "expression", "object", "oldObject", "params", "namespaceObject", "request",
 "variables": [{"name", "expression"}], "return"}; all but the expression may be absent, and what is absent is not
 declared. `return` is bool, string, audit (string or null) or any. The answer: {"id", "value" or "error" or
-"compile_errors", "cost"}, values tagged with their type: {"int": "3"}. `cost` is null: it is not counted yet.
+"compile_errors", "cost"}, values tagged with their type: {"int": "3"}. `cost` is in the API server's units; null where
+nothing was evaluated.
 
 exit codes: 0 every expression has a value, 1 some have an error, 2 some do not compile, or bad input
 """
@@ -186,7 +187,7 @@ def _request(line: bytes) -> dict[str, Any]:
     return request
 
 
-def _compile(request: dict[str, Any]) -> Unit:
+def _compile(request: dict[str, Any], *, metered: bool) -> Unit:
     returns = request.get("return", "any")
     return compile_unit(
         [Expression(path="expression", text=request["expression"], returns=returns, authorizer=returns != "string")],
@@ -197,13 +198,14 @@ def _compile(request: dict[str, Any]) -> Unit:
         params="params" in request,
         undeclared=[name for name in _DECLARABLE if name not in request],
         name="cel eval",
+        metered=metered,
     )
 
 
 def _answer(request: dict[str, Any]) -> dict[str, Any]:
     answer: dict[str, Any] = {"id": request["id"]} if "id" in request else {}
     try:
-        unit = _compile(request)
+        unit = _compile(request, metered=True)
     except CompileErrors as failed:
         answer["compile_errors"] = [_text(error) for error in failed.errors]
         return answer | {"cost": None}
@@ -214,8 +216,9 @@ def _answer(request: dict[str, Any]) -> dict[str, Any]:
         namespace_object=request.get("namespaceObject"),
         request=request.get("request"),
     )
+    cost: int | None = None
     try:
-        value = unit.start(inputs).value(0)
+        value, cost = unit.start(inputs).measure(0)
     except (NotComparable, NeedsState) as error:
         answer["error"] = str(error)
     else:
@@ -225,7 +228,7 @@ def _answer(request: dict[str, Any]) -> dict[str, Any]:
             answer["value"] = encode(value)
     finally:
         unit.close()
-    return answer | {"cost": None}
+    return answer | {"cost": cost}
 
 
 def _text(error: CompileError) -> str:
@@ -242,7 +245,7 @@ def _code(answer: dict[str, Any]) -> int:
 
 def _python(request: dict[str, Any]) -> int:
     try:
-        unit = _compile(request)
+        unit = _compile(request, metered=False)
     except CompileErrors as failed:
         _print_errors([_text(error) for error in failed.errors], request["expression"])
         return cli.FAILED
