@@ -96,7 +96,8 @@ class Cluster:
     ) -> None:
         """Not started yet. `files` are written into `folder` first; `{folder}` in `flags` and their text names it."""
         self.binaries = binaries
-        self.folder = Path(tempfile.mkdtemp(prefix="wb-"))
+        short = len(tempfile.gettempdir()) < 80
+        self.folder = Path(tempfile.mkdtemp(prefix="wb-", dir=None if short else "/tmp"))
         self.audit_log = self.folder / "audit.log"
         self.authority = Authority("wouldblock test cluster")
         self.url = ""
