@@ -215,7 +215,7 @@ def test_no_event_at_all_is_an_error(setting: Setting) -> None:
 
 
 def test_a_clock_that_is_behind_hides_nothing(good: Setting, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("webhook.cli.evidence.time.time_ns", lambda: 0)
+    monkeypatch.setattr("webhook.cli.evidence.time.time_ns", lambda: 1_793_836_800_000_000_000)
     assert cli.main(["readiness", str(good.file), "--manifest", str(good.manifest), "--policy", "p"]) == cli.FINE
     assert cli.main(["readiness", str(good.file), "--manifest", str(good.manifest), "--now", "2026-11-05"]) == cli.FOUND
 

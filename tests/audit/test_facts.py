@@ -270,6 +270,18 @@ def test_names_of_single_api_versions_are_ours_too(
     ]
 
 
+def test_a_retry_that_failed_open_beside_a_review(
+    make_log: Callable[..., Any], make_record: Callable[..., Any]
+) -> None:
+    """The very same review with and without: what is remembered of one is not taken for the other."""
+    log = make_log(make_record("p"))
+    opened = {"failed-open.validating.webhook.admission.k8s.io/round_0_index_0": WEBHOOK_NAME}
+    for notes in ({}, opened, {}):
+        log.write(outcome=log.outcome(), annotations=notes)
+    facts, _ = collect(log.lines)
+    assert [fact.failed_open for _, fact in facts.rows()] == [False, True, False]
+
+
 def test_texts_do_not_get_in(make_log: Callable[..., Any], make_record: Callable[..., Any]) -> None:
     """A canary in every place that may hold a secret."""
     log = make_log(make_record("p"))
