@@ -30,6 +30,7 @@ from webhook.manifest import build
 from webhook.policy import Context, Verdict
 from webhook.policyset import PolicySet
 from webhook.state import snapshot
+from webhook.subscription import BUILT_IN_GROUPS
 
 FAILURES = "validation.policy.admission.k8s.io/validation_failure"
 WARNING = re.compile(
@@ -37,6 +38,7 @@ WARNING = re.compile(
 )
 SHIPPED = Path(*shipped())
 
+NAMESPACES = "/api/v1/namespaces/"
 ON_ITS_WAY_OUT = ("deletionTimestamp", "finalizers")
 """What only a deletion sets, and who waits for it."""
 
@@ -59,10 +61,13 @@ class Server:
         self.cluster = cluster
         # Who the cases say that they are; what they may do is not the question here.
         cluster.kubectl("create", "clusterrolebinding", "cases", "--clusterrole=cluster-admin", "--group=dev")
-        self._namespaces = {"default", "kube-system"}
+        self._namespaces = {"default", "kube-system", "kube-public", "kube-node-lease"}
         self._params = ParamsProbe(self)
         self._written: dict[str, str] = {}
         self.recorder = Answering(cluster, "recorder")
+        for definition in _definitions():
+            cluster.kubectl("apply", "-f", "-", input=json.dumps(definition))
+            wait_for(f"{definition['metadata']['name']} is served", functools.partial(self._is_served, definition))
         for file in FILES.values():
             for param in file.params_of(file.cases[0]):
                 self._in_effect(param)
@@ -78,7 +83,7 @@ class Server:
         for param in file.params_of(case):
             self._in_effect(param)
         request = cases.request_of(file, case)
-        if request.namespace:
+        if request.namespace and not _is_namespace(request):
             self._namespace(request.namespace, case.namespace_labels or {})
         collection = _collection(request)
         url = f"{collection}/{request.name}"
@@ -101,6 +106,11 @@ class Server:
         finally:
             self._remove(url)
         return Said(file.policy.stem, answer, event, body)
+
+    def _is_served(self, definition: dict[str, Any]) -> bool:
+        spec = definition["spec"]
+        paths = (f"/apis/{spec['group']}/{each['name']}/{spec['names']['plural']}" for each in spec["versions"])
+        return all(self.cluster.http.get(path).status_code == 200 for path in paths)
 
     def _finds_something(self, file: CaseFile, case: Case) -> bool:
         return bool(self.ask(file, case).rows)
@@ -142,6 +152,10 @@ class Server:
         patch = {"metadata": {"finalizers": None}}
         headers = {"Content-Type": "application/merge-patch+json"}
         self.cluster.http.request("PATCH", url, json=patch, headers=headers)
+        if url.count("/") == NAMESPACES.count("/") and url.startswith(NAMESPACES):
+            # No controller is there to empty it.
+            emptied = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": url.removeprefix(NAMESPACES)}}
+            self.cluster.http.put(f"{url}/finalize", json={**emptied, "spec": {"finalizers": []}})
         wait_for(f"{url} is gone", lambda: self.cluster.http.get(url).status_code == 404)
 
     def _namespace(self, name: str, labels: dict[str, str]) -> None:
@@ -239,8 +253,44 @@ def warnings_of(answer: httpx.Response) -> list[str]:
 def _collection(request: review.Request) -> str:
     kind = request.resource
     base = f"/apis/{kind.group}/{kind.version}" if kind.group else f"/api/{kind.version}"
-    inside = f"/namespaces/{request.namespace}" if request.namespace else ""
+    inside = f"/namespaces/{request.namespace}" if request.namespace and not _is_namespace(request) else ""
     return f"{base}{inside}/{kind.resource}"
+
+
+def _is_namespace(request: review.Request) -> bool:
+    """A review of a Namespace names it as its own namespace, although none is around it."""
+    return (request.resource.group, request.resource.resource) == ("", "namespaces")
+
+
+def _definitions() -> list[dict[str, Any]]:
+    """A CustomResourceDefinition for each custom kind in the cases, with all their versions and any content."""
+    found: dict[str, dict[str, Any]] = {}
+    for file in FILES.values():
+        for case in file.cases:
+            request = cases.request_of(file, case)
+            group, version, plural = request.resource.group, request.resource.version, request.resource.resource
+            if group in BUILT_IN_GROUPS:
+                continue
+            schema = {"type": "object", "x-kubernetes-preserve-unknown-fields": True}
+            definition = found.setdefault(
+                f"{plural}.{group}",
+                {
+                    "apiVersion": "apiextensions.k8s.io/v1",
+                    "kind": "CustomResourceDefinition",
+                    "metadata": {"name": f"{plural}.{group}"},
+                    "spec": {
+                        "group": group,
+                        "names": {"plural": plural, "kind": request.kind.kind},
+                        "scope": "Namespaced" if request.namespace else "Cluster",
+                        "versions": [],
+                    },
+                },
+            )
+            versions = definition["spec"]["versions"]
+            if version not in [each["name"] for each in versions]:
+                served = {"name": version, "served": True, "storage": not versions}
+                versions.append({**served, "schema": {"openAPIV3Schema": schema}})
+    return list(found.values())
 
 
 def _filled_in(stored: Any, old: Any, new: Any) -> Any:
@@ -282,9 +332,9 @@ def server(binaries: Binaries) -> Iterator[Server]:
         plane.stop()
 
 
-def test_six_policies_are_shipped() -> None:
+def test_thirty_policies_are_shipped() -> None:
     """Among them one with params, and one whose binding has a namespaceSelector."""
-    assert len(FILES) >= 6
+    assert len(FILES) >= 30
     texts = [file.policy.read_text() for file in FILES.values()]
     assert any("paramRef:" in text for text in texts)
     assert any("matchResources:" in text and "namespaceSelector:" in text for text in texts)

@@ -203,5 +203,11 @@ def test_params_of_the_folder_and_the_snapshot_enter_the_digest(tmp_path: Path) 
 
 def test_the_shipped_set_is_whole() -> None:
     loaded = read(shipped())
-    assert (loaded.problems, loaded.notes) == ((), ())
-    assert len(loaded.policies) >= 6
+    assert loaded.problems == ()
+    # With what is off unless it is asked for.
+    every = read(shipped(), enable=["all"])
+    assert (every.problems, every.notes) == ((), ())
+    assert len(every.policies) >= 30
+    assert {note.policy for note in loaded.notes} == {policy.id for policy in every.policies} - {
+        policy.id for policy in loaded.policies
+    }

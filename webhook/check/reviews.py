@@ -56,6 +56,7 @@ _CLUSTER_SCOPED = frozenset(
         ("apiregistration.k8s.io", "APIService"),
         ("certificates.k8s.io", "CertificateSigningRequest"),
         ("gateway.networking.k8s.io", "GatewayClass"),
+        ("external-secrets.io", "ClusterSecretStore"),
     }
 )
 
