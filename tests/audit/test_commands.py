@@ -129,7 +129,7 @@ def test_json_keys_are_stable(good: Setting) -> None:
         "writes": 61,
         "coverage": {"reviewed": 61, "of": 61, "share": 1.0},
         "gaps": dict.fromkeys(("failed_open", "incomplete", "truncated", "not_sent", "unknown_set", "unknown"), 0),
-        "outside": {"rejected": 0, "dry_run": 0, "exempt_namespace": 0, "before_start": 0},
+        "outside": {"rejected": 0, "dry_run": 0, "exempt_namespace": 0, "exempt": 0, "before_start": 0},
         "violations": 1,
         "errors": 0,
         "exempted": 0,

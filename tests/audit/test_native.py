@@ -201,6 +201,7 @@ def test_pod_security_violations_exemptions_and_unseen_pods(log: Any, reporting:
     found = reporting(log.lines, native=True, state=held)
     restricted, baseline = (row_of(found, f"pod-security-{level}") for level in ("restricted", "baseline"))
     assert (restricted.violations, restricted.k, restricted.outcomes["unknown"], restricted.writes) == (2, 2, 1, 3)
+    assert (restricted.outcomes["exempt"], baseline.outcomes["exempt"]) == (1, 1)
     # Who violates restricted may still be fit for baseline: nothing is guessed.
     assert (baseline.violations, baseline.k, baseline.outcomes["unknown"]) == (1, 1, 2)
 

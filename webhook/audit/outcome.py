@@ -159,8 +159,10 @@ class Outcomes:
         version = native.violates.partition(":")[2] if denied else ""
         outcome: Outcome = "reviewed"
         if not denied:
-            if native.exempt or subject.match is None or not may_concern(subject, fact, self._labels):
+            if subject.match is None or not may_concern(subject, fact, self._labels):
                 return None
+            if native.exempt:
+                return Plan(_first(fact, "exempt"))  # by the server's own configuration: from enforcement as well
             pod = fact.resource == "pods"
             if pod and not native.enforced and fact.operation == "UPDATE" and not native.error:
                 return None  # containers and images unchanged: Pod Security did not look, and would not when enforced

@@ -26,7 +26,8 @@ def as_json(report: Report, facts: Facts, unreadable: Unreadable) -> dict[str, A
     (`webhook`: our annotations, `native`: the API server's own), `verdict`, `condition` (the first that failed, empty
     for `enforce`), `reason` (the same in words), `window` (`start`, `end`, `seconds`), `writes` (accepted writes that
     concern the policy, without dry runs), `coverage` (`reviewed`, `of`, `share` or null for 0 of 0), `gaps` (by
-    cause), `outside` (`rejected`, `dry_run`, `exempt_namespace`, `before_start`), `violations`, `errors`, `exempted`,
+    cause), `outside` (`rejected`, `dry_run`, `exempt_namespace`, `exempt`,
+    `before_start`), `violations`, `errors`, `exempted`,
     `not_comparable`, `open` (`k`), `changes` (`n`), `upper_bound`, `last_violation` (`time`, `workload`) or null,
     `snapshots`. Times are RFC 3339 in UTC.
 
@@ -82,6 +83,7 @@ def _row(row: Readiness) -> dict[str, Any]:
             "rejected": row.outcomes.get("rejected", 0),
             "dry_run": row.outcomes.get("dry_run", 0),
             "exempt_namespace": row.outcomes.get("exempt_namespace", 0),
+            "exempt": row.outcomes.get("exempt", 0),
             "before_start": row.before_start,
         },
         "violations": row.violations,

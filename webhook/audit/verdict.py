@@ -24,6 +24,7 @@ Outcome = Literal[
     "rejected",
     "dry_run",
     "exempt_namespace",
+    "exempt",
 ]
 GAPS: tuple[Outcome, ...] = ("failed_open", "incomplete", "truncated", "not_sent", "unknown_set", "unknown")
 """Accepted writes of which it is not known whether the policy would have denied them."""
