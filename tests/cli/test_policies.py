@@ -126,3 +126,12 @@ def test_help_teaches_with_an_example(capsys: pytest.CaptureFixture[str], verb: 
     with pytest.raises(SystemExit):
         main(["policies", verb, "--help"])
     assert f"wouldblock policies {verb}" in capsys.readouterr().out.split("example", 1)[1]
+
+
+def test_validate_asks_of_what_is_off_too(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    off = 'metadata: {name: bad, annotations: {wouldblock.dev/default: "off"}}'
+    binding = "---\napiVersion: admissionregistration.k8s.io/v1\nkind: ValidatingAdmissionPolicyBinding\n"
+    spec = "metadata: {name: bad}\nspec: {policyName: bad, validationActions: [Warn]}\n"
+    (tmp_path / "bad.yaml").write_text(BROKEN.replace("metadata: {name: bad}", off) + binding + spec)
+    code, out, _ = run(capsys, "validate", tmp_path)
+    assert (code, "must evaluate to bool but got dyn" in out) == (1, True)

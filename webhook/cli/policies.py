@@ -119,7 +119,7 @@ def _show(args: argparse.Namespace) -> int:
 
 def _validate(args: argparse.Namespace) -> int:
     _exist(args.paths)
-    loaded = read(args.paths)
+    loaded = read(args.paths, enable=["all"])  # what is off has to be good too
     if args.output == "json":
         print(_json(_validation(loaded)))
     else:
