@@ -1,0 +1,289 @@
+"""Our answer to a question beside the server's: where they differ, and the smallest expression that shows it."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, Final, NamedTuple
+
+from tests.e2e.oracle.expressions import NAMESPACE, REQUEST, Node
+from tests.e2e.oracle.process import Oracle
+from webhook.cel.tagged import encode
+from webhook.cel.types import Type
+from webhook.cel.unit import CompileErrors, EvalError, Expression, Inputs, Returns, Variable, compile_unit
+
+AGREE: Final = ""
+REFUSED: Final = "not supported yet"
+IN_VARIABLE: Final = "a variable does not compile"
+
+_REPEATS: Final = 8
+"""How often the server is asked again before a difference counts: Go's maps have no order."""
+
+_FOREIGN: Final = (
+    "internal error: ",
+    "error parsing regexp: ",
+    "Illegal regex: ",
+    "URL parse error",
+    "IP Address ",
+    "network address parse error",
+    "insert failed: key ",
+)
+"""Beginnings of texts whose rest is a Go library's own, or names whichever key came first."""
+
+
+class Question(NamedTuple):
+    """One expression and what it is evaluated over."""
+
+    expression: Node
+    object: str
+    """JSON text, as it stands in the corpus: `1.0` stays a double."""
+    returns: Returns = "any"
+    variables: tuple[tuple[str, str], ...] = ()
+    params: Any = None
+    declared: bool = False
+    """Whether `params` is."""
+    typed: bool = False
+    """Whether the server holds an object of a built-in kind in its Go type, as 1.37 does, or as a map, as before."""
+
+    def asked(self) -> str:
+        """The question as the oracle reads it."""
+        asked: dict[str, Any] = {
+            "expression": str(self.expression),
+            "return": self.returns,
+            "request": REQUEST,
+            "namespaceObject": NAMESPACE,
+            "untyped": not self.typed,
+        }
+        if self.variables:
+            asked["variables"] = [{"name": name, "expression": text} for name, text in self.variables]
+        if self.declared:
+            asked["params"] = self.params
+        return json.dumps(asked)[:-1] + f', "object": {self.object}, "oldObject": {self.object}}}'
+
+
+def ours(question: Question) -> dict[str, Any]:
+    """Our answer, in the oracle's form. What Python raises, and no server says, is a `crash`."""
+    try:
+        return _ours(question)
+    except Exception as error:
+        return {"crash": f"{type(error).__name__}: {error}"}
+
+
+def _ours(question: Question) -> dict[str, Any]:
+    expression = Expression(
+        path="expression",
+        text=str(question.expression),
+        returns=question.returns,
+        authorizer=question.returns != "string",
+    )
+    variables = [Variable(name=name, path=f"variables.{name}", text=text) for name, text in question.variables]
+    try:
+        unit, metered = (
+            compile_unit([expression], variables=variables, params=question.declared, metered=metered)
+            for metered in (False, True)
+        )
+    except CompileErrors as failed:
+        return {
+            "compile_errors": [
+                f"{error.line}:{error.column}: {error.message}" if error.line else error.message
+                for error in failed.errors
+                if error.path == "expression"
+            ]
+            or [IN_VARIABLE]
+        }
+    try:
+        inputs = Inputs(
+            object=parsed(question.object),
+            old_object=parsed(question.object),
+            request=REQUEST,
+            namespace_object=NAMESPACE,
+            params=question.params,
+        )
+        found = _answer(unit.start(inputs).value(0))
+        value, cost = metered.start(inputs).measure(0)
+    finally:
+        unit.close()
+        metered.close()
+    counted = _answer(value)
+    return {**found, "cost": cost, **({} if canonical(counted) == canonical(found) else {"metered": counted})}
+
+
+def _answer(value: Any) -> dict[str, Any]:
+    return {"error": value.text} if isinstance(value, EvalError) else {"value": encode(value)}
+
+
+def compiles(text: str, variables: Sequence[tuple[str, str]]) -> bool:
+    """Whether this can be a variable after these. Params are declared."""
+    named = [Variable(name=name, path=name, text=other) for name, other in (*variables, ("it", text))]
+    try:
+        compile_unit([], variables=named, params=True).close()
+    except Exception:  # a crash is found and told where it is the expression itself
+        return False
+    return True
+
+
+def parsed(text: str) -> Any:
+    """JSON as Kubernetes' decoder reads it: integers beyond int64 are doubles."""
+
+    def integer(digits: str) -> int | float:
+        value = int(digits)
+        return value if -(2**63) <= value < 2**63 else float(digits)
+
+    return json.loads(text, parse_int=integer)
+
+
+def difference(found: dict[str, Any], said: dict[str, Any]) -> str:
+    """What kind of difference there is between our answer and the server's: AGREE, REFUSED, or its name."""
+    if "crash" in found:
+        return "crash"
+    if "metered" in found:
+        return "the metered form differs"
+    complaints = found.get("compile_errors", ())
+    if complaints == [IN_VARIABLE]:
+        return REFUSED  # a stored policy may have such a variable; none can be created
+    if any(REFUSED in complaint for complaint in complaints):
+        return REFUSED
+    kinds = [next(key for key in ("value", "error", "compile_errors") if key in each) for each in (found, said)]
+    if kinds[0] != kinds[1]:
+        return f"{kinds[0]} for {kinds[1]}"
+    kind = kinds[0]
+    if kind == "value" and canonical(found["value"]) != canonical(said["value"]):
+        return "value"
+    if kind == "error" and not _same_text(found["error"], said["error"]):
+        return "error text"
+    if kind != "compile_errors":
+        return AGREE if found.get("cost") in (None, said.get("cost")) else "cost"
+    if said["compile_errors"][0].startswith("panic"):
+        return AGREE
+    same = len(complaints) == len(said["compile_errors"]) and all(map(_same_text, complaints, said["compile_errors"]))
+    return AGREE if same else "compile text"
+
+
+def _same_text(ours: str, theirs: str) -> bool:
+    if ours == theirs:
+        return True
+    for beginning in _FOREIGN:
+        at = theirs.find(beginning)
+        if at >= 0:
+            return ours.startswith(theirs[: at + len(beginning)]) or beginning == "internal error: "
+    return False
+
+
+def canonical(tagged: Any) -> Any:
+    """A tagged value in a form that compares as CEL would: maps without order, doubles as numbers."""
+    if not isinstance(tagged, dict):
+        return tagged
+    ((tag, value),) = tagged.items()
+    match tag:
+        case "double":
+            number = float(value)
+            return ("double", "NaN" if math.isnan(number) else number)
+        case "list":
+            return ("list", [canonical(element) for element in value])
+        case "map":
+            return ("map", sorted((repr(canonical(key)), repr(canonical(element))) for key, element in value))
+        case "optional":
+            return ("optional", None if value is None else canonical(value))
+        case "timestamp" | "duration":
+            return (tag, int(value["seconds"]), value["nanos"])
+    return (tag, value)
+
+
+class Difference(NamedTuple):
+    kind: str
+    question: Question
+    ours: dict[str, Any]
+    server: dict[str, Any]
+
+    @property
+    def signature(self) -> tuple[str, str, str]:
+        """Equal for differences that are likely to be about the same: the answers without names, numbers and values."""
+        return (self.kind, _outline(self.ours), _outline(self.server))
+
+    def __str__(self) -> str:
+        variables = "".join(f"\n  variables.{name}: {text}" for name, text in self.question.variables)
+        server = {key: value for key, value in self.server.items() if key != "id"}
+        return (
+            f"{self.kind} (return {self.question.returns}): {self.question.expression}{variables}"
+            f"\n  ours:   {json.dumps(self.ours, ensure_ascii=False)}"
+            f"\n  server: {json.dumps(server, ensure_ascii=False)}"
+        )
+
+
+def _outline(answer: dict[str, Any]) -> str:
+    said = {key: value for key, value in answer.items() if key not in ("id", "cost", "value")}
+    return _VARYING.sub("#", json.dumps(said))[:120]
+
+
+_VARYING: Final = re.compile(r"""\d+|'[^']*'|\\"[^"\\]*\\\"""")
+
+
+def compare(oracle: Oracle, questions: Sequence[Question]) -> Iterator[tuple[str, Difference | None]]:
+    """For each question the kind of difference, and the difference unless there is none."""
+    for question, said in zip(questions, oracle.ask([each.asked() for each in questions]), strict=True):
+        found = ours(question)
+        kind = difference(found, said)
+        if kind in (AGREE, REFUSED):
+            yield kind, None
+        elif _unsteady(oracle, question, found):
+            yield AGREE, None
+        else:
+            yield kind, Difference(kind, question, found, said)
+
+
+def _unsteady(oracle: Oracle, question: Question, found: dict[str, Any]) -> bool:
+    """Whether the server, asked again, says what we say."""
+    again = oracle.ask([question.asked()] * _REPEATS)
+    return any(difference(found, said) == AGREE for said in again)
+
+
+def smallest(oracle: Oracle, first: Difference, *, rounds: int = 60) -> Difference:
+    """The same kind of difference on the smallest expression that can be cut out of the first."""
+    best = first
+    for _ in range(rounds):
+        candidates = sorted({str(each): each for each in _smaller(best.question.expression)}.items(), key=_length)
+        size = len(str(best.question.expression))
+        questions = [best.question._replace(expression=node) for text, node in candidates if len(text) < size]
+        better = None
+        for start in range(0, len(questions), 40):
+            results = compare(oracle, questions[start : start + 40])
+            better = next((each for kind, each in results if each is not None and kind == first.kind), None)
+            if better is not None:
+                break
+        if better is None:
+            break
+        best = better
+    if best.question.variables:
+        plain = best.question._replace(variables=())
+        for kind, each in compare(oracle, [plain]):
+            if each is not None and kind == first.kind:
+                best = each
+    return best
+
+
+def _length(item: tuple[str, Node]) -> int:
+    return len(item[0])
+
+
+_TINY: Final = ("1", "'a'", "true", "[]", "{}", "null", "dyn(1)", "x")
+
+
+def _smaller(node: Node) -> Iterator[Node]:
+    """Expressions with one piece less."""
+    yield from node.walk()
+    yield from _replaced(node, lambda part: [*part.walk(), *(Node(part.type, (text,)) for text in _TINY)])
+
+
+def _replaced(node: Node, by: Callable[[Node], Sequence[Node]]) -> Iterator[Node]:
+    for at, part in enumerate(node.parts):
+        if isinstance(part, str):
+            continue
+        for other in by(part):
+            yield Node(node.type, (*node.parts[:at], other, *node.parts[at + 1 :]))
+        for other in _replaced(part, by):
+            yield Node(node.type, (*node.parts[:at], other, *node.parts[at + 1 :]))
+
+
+__all__ = ["AGREE", "REFUSED", "Difference", "Question", "Type", "compare", "difference", "ours", "smallest"]

@@ -1,0 +1,89 @@
+"""Questions by chance: an expression, an object of the corpus, and, now and then, variables and params."""
+
+from __future__ import annotations
+
+import json
+import random
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Final, NamedTuple
+
+from tests.e2e.oracle.comparison import Question, compiles, parsed
+from tests.e2e.oracle.expressions import Generator, Variable
+from webhook.cel.env import variable_type
+from webhook.cel.types import BOOL, DYN, NULL, STRING, list_of
+from webhook.cel.unit import Returns
+
+_RETURNS: Final[tuple[Returns, ...]] = ("any", "bool", "string", "audit")
+_PARAMS: Final = {
+    "apiVersion": "v1",
+    "kind": "ConfigMap",
+    "metadata": {"name": "limits", "namespace": "default"},
+    "data": {"max": "3", "allowed": "a,b", "pattern": "^[a-z]+$", "size": "1Gi"},
+}
+_CORNERS: Final = ("corner", "certificate", "destinationrule", "httproute", "kafkanodepool", "virtualservice")
+"""Objects of custom resources: every kind of JSON value occurs."""
+
+
+class Held(NamedTuple):
+    """An object of the corpus. `text` is its JSON as it is written: `1.0` is a double."""
+
+    id: str
+    value: dict[str, Any]
+    text: str
+
+    @property
+    def custom(self) -> bool:
+        return self.id.startswith(_CORNERS)
+
+
+def objects(corpora: Path) -> list[Held]:
+    """The objects of `k8s-cel/differential-objects.jsonl`."""
+    found = []
+    for line in (corpora / "k8s-cel" / "differential-objects.jsonl").read_text().splitlines():
+        row = json.loads(line)
+        text = line[line.index('"object":') + len('"object":') : line.rindex("}")]
+        found.append(Held(row["id"], parsed(text), text))
+    return found
+
+
+def questions(seed: int, held: list[Held], *, typed: bool = False) -> Iterator[Question]:
+    """Questions without end, the same for the same seed. With `typed` about built-in kinds as typed objects."""
+    chance = random.Random(seed)  # noqa: S311
+    custom = [each for each in held if each.custom]
+    built_in = [each for each in held if not each.custom]
+    while True:
+        chosen = chance.choice(custom if not typed and chance.random() < 0.75 else built_in)
+        usual = [Variable("object", DYN, (chosen.value,)), Variable("oldObject", DYN, (chosen.value,))]
+        declared = chance.random() < 0.2
+        params = _PARAMS if chance.random() < 0.8 else None
+        if declared and params:
+            usual.append(Variable("params", DYN, (params,)))
+        named = _variables(chance, usual) if chance.random() < 0.15 else []
+        # What it takes to make variables is paid once for several expressions.
+        for _ in range(8 if named else 1):
+            returns = chance.choices(_RETURNS, (14, 4, 1, 1))[0]
+            wanted = {"bool": BOOL, "string": STRING, "audit": chance.choice((STRING, NULL))}.get(returns)
+            yield Question(
+                Generator(chance, usual).expression(wanted),
+                chosen.text,
+                returns,
+                tuple(named),
+                params,
+                declared,
+                typed,
+            )
+
+
+def _variables(chance: random.Random, usual: list[Variable]) -> list[tuple[str, str]]:
+    """Variables of a policy, which compile; what they may be used as is added to `usual`."""
+    named: list[tuple[str, str]] = []
+    for name in ("items", "total", "last")[: chance.choice((1, 1, 2, 3))]:
+        type = chance.choice((DYN, BOOL, STRING, list_of(DYN)))
+        for _ in range(10):
+            node = Generator(chance, usual).expression(type, chance.choice((1, 2, 3)))
+            if compiles(str(node), named):
+                named.append((name, str(node)))
+                usual.append(Variable(f"variables.{name}", variable_type(node.type)))
+                break
+    return named
