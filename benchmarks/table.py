@@ -47,8 +47,8 @@ def render(rows: Sequence[Row]) -> str:
         f"median {sizes[len(sizes) // 2] / 1e3:.1f} KB (the highest rate is exact to 5 %):",
         _markdown(_MIX, [_mix(row) for row in rows]),
         f"One object, {measure.REFERENCE_RATE:,} times a second: UPDATE of a 10 KB Deployment of seven containers, a "
-        "24 KB review. Policies find something in it and look at the old object, too; on the right the same with nothing "
-        "to find:",
+        "24 KB review. Policies find something in it and look at the old object, too; on the right the same with "
+        "nothing to find:",
         _markdown(_ONE, [_one(row, rows[0]) for row in rows]),
     ]
     if any(row.highest_is_the_drivers for row in rows):
