@@ -23,7 +23,7 @@ REVIEWS = corpus.generate(1, count=8)
 
 def drive(
     webhook: Any, path: str, *, count: int = 40, rate: float = 400.0, connections: int = 4, timeout: float = 5.0,
-    reviews: Sequence[corpus.Review] = REVIEWS,
+    reviews: Sequence[corpus.Review] = REVIEWS, meanwhile: threading.Thread | None = None,
 ) -> Measured:  # fmt: skip
     # The probe goes where answers are right, the measured requests to `path`.
     good = target(webhook.url("/ok"), ca=webhook.ca)
@@ -31,6 +31,8 @@ def drive(
     with Pool(good, connections) as pool:
         pool.open(reviews[0], 10)
         order = [index % len(reviews) for index in range(count)]
+        if meanwhile is not None:
+            meanwhile.start()
         return pool.drive(prepare(asked, reviews), order, rate=rate, timeout=timeout)
 
 
@@ -84,9 +86,8 @@ def test_large_bodies_pass_in_pieces(webhook: Any) -> None:
 
 
 def test_a_target_that_ends_is_survived(webhook: Any) -> None:
-    killer = threading.Timer(0.3, webhook.process.kill)
-    killer.start()
-    measured = drive(webhook, "/ok", count=200, rate=200.0, timeout=0.3)
+    killer = threading.Timer(0.5, webhook.process.kill)
+    measured = drive(webhook, "/ok", count=200, rate=200.0, timeout=0.3, meanwhile=killer)
     killer.join()
     assert len(measured.latencies) == 200
     failed = sum(measured.failures.values())
@@ -111,8 +112,7 @@ def test_a_paused_target_is_charged_for_every_review_that_came_meanwhile(webhook
         os.kill(webhook.pid, signal.SIGCONT)
 
     thread = threading.Thread(target=pause)
-    thread.start()
-    measured = drive(webhook, "/ok", count=count, rate=rate, connections=connections)
+    measured = drive(webhook, "/ok", count=count, rate=rate, connections=connections, meanwhile=thread)
     thread.join()
     assert measured.failures == {}
 
