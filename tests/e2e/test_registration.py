@@ -66,15 +66,6 @@ def autoscaler(version: str, maximum: int) -> dict[str, Any]:
     }
 
 
-BY_BINDING = pytest.param(
-    "by binding",
-    marks=pytest.mark.xfail(
-        reason="manifest/matching.py: a binding's matchResources without rules counts as naming the client's version",
-        strict=True,
-    ),
-)
-
-
 @pytest.fixture
 def installed(
     cluster: Cluster, namespace: str, install: Make, tmp_path: Path, request: pytest.FixtureRequest
@@ -105,7 +96,7 @@ def write(cluster: Cluster, namespace: str, version: str, maximum: int, *, query
     return annotations
 
 
-@pytest.mark.parametrize("installed", ["by policy", BY_BINDING], indirect=True)
+@pytest.mark.parametrize("installed", ["by policy", "by binding"], indirect=True)
 def test_each_policy_sees_each_write_once_in_the_servers_version(
     cluster: Cluster, namespace: str, installed: Installation
 ) -> None:

@@ -75,7 +75,7 @@ def _run(arguments: Sequence[str]) -> int:
     asked = next((argument for argument in arguments if not argument.startswith("-")), None)
     for verb, (module, summary) in VERBS.items():
         sub = verbs.add_parser(verb, help=summary, formatter_class=argparse.RawDescriptionHelpFormatter)
-        sub.description = summary[0].upper() + summary[1:] + "."
+        sub.description = summary[0].upper() + summary[1:] + ("" if summary.endswith("?") else ".")
         if verb == asked:
             importlib.import_module(f"webhook.cli.{module}").register(sub)
     args = parser.parse_args(arguments)
