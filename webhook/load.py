@@ -111,7 +111,8 @@ def read(
 def gather(paths: Sequence[Path], *, reserved: Collection[str] = ()) -> Gathered:
     """Reads the files of these paths, but for the cases."""
     gathered = Gathered(reserved)
-    for path in yamlfile.files(paths):
+    # A file that is named beside its folder, so that it is loaded although it is off, is there once.
+    for path in dict.fromkeys(yamlfile.files(paths)):
         if not path.name.endswith(CASES):
             gathered.add(yamlfile.read(path))
     return gathered

@@ -163,6 +163,8 @@ def test_off_by_default_unless_asked_for(tmp_path: Path) -> None:
     for enable in (["quiet"], ["all"]):
         assert [each.id for each in read([tmp_path], enable=enable).policies] == ["loud", "quiet"]
     assert [each.id for each in read([tmp_path / "off.yaml"]).policies] == ["quiet"]
+    both = read([tmp_path, tmp_path / "off.yaml"])
+    assert ([each.id for each in both.policies], both.problems) == (["loud", "quiet"], ())
 
 
 def test_a_list_as_kubectl_get_writes_it(tmp_path: Path) -> None:
