@@ -72,7 +72,7 @@ def _run(args: argparse.Namespace) -> int:
 
             text = apiserver.render(apiserver.run(writes=args.writes))
         case _:
-            text = table.render(table.run(args.names or subjects.NAMES))
+            text = table.run(args.names or subjects.NAMES)
     print(text)
     if not args.print:
         table.insert(text, args.verb, args.readme)

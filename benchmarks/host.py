@@ -7,6 +7,7 @@ class, loop and TLS, so that a row differs from the next by its application and 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import gc
 import signal
 import sys
@@ -43,7 +44,11 @@ def generated(count: int) -> Path:
     """A folder with that many generated policies; equal counts give the same files."""
     folder = Path(tempfile.gettempdir()) / f"wouldblock-bench-{policies.digest()}" / str(count)
     if not folder.is_dir():
-        policies.write(folder, count)
+        folder.parent.mkdir(exist_ok=True)
+        unfinished = Path(tempfile.mkdtemp(dir=folder.parent))
+        policies.write(unfinished, count)
+        with contextlib.suppress(OSError):  # another process was faster
+            unfinished.rename(folder)
     return folder
 
 

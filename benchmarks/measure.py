@@ -82,10 +82,9 @@ def _only(review: corpus.Review) -> Iterator[list[str]]:
 
 def subject(one: Subject, certs: Path, *, seconds: float = 5.0) -> Row:
     """Everything about one subject."""
-    startup = min(_started(one, certs) for _ in range(STARTS))
+    loaded, startup = footprint(one, certs)
     duration = ["--duration", f"{seconds}s", "--warmup", "1s"]
     with process.running(one, certs) as running:
-        loaded = machine.resident_bytes(running.pid) / 1e6
         with _only(corpus.reference()) as flags:
             reference = bench(running, *duration, *flags).best()
         with _only(corpus.reference(tidy=True)) as flags:
@@ -143,6 +142,10 @@ def _fast_enough(running: Running, rate: int) -> bool | None:
     return None
 
 
-def _started(one: Subject, certs: Path) -> float:
-    with process.running(one, certs) as running:
-        return running.startup
+def footprint(one: Subject, certs: Path) -> tuple[float, float]:
+    """(Resident memory in MB before the first review, seconds from start to ready; the least of `STARTS`)."""
+    starts = []
+    for _ in range(STARTS):
+        with process.running(one, certs) as running:
+            starts.append((machine.resident_bytes(running.pid) / 1e6, running.startup))
+    return min(rss for rss, _ in starts), min(startup for _, startup in starts)

@@ -67,7 +67,9 @@ def _label_form(rng: random.Random) -> Made:
     longest = rng.randint(20, 63)
     labels = "object.metadata.labels"
     form = f"^[A-Za-z0-9._-]{{0,{longest}}}$"
-    expression = f'!has({labels}) || {labels}.all(k, {labels}[k].matches("{form}"))'
+    expression = (
+        f'!has({labels}) || {labels}.all(k, k == "free-{rng.randint(1, 999)}" || {labels}[k].matches("{form}"))'
+    )
     return expression, "label values have at most", f"{longest} characters"
 
 

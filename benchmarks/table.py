@@ -26,14 +26,16 @@ _MIX = ("", "p50", "p99", "p99.9", "rate at p99 < 10 ms", "CPU a review", "RSS",
 _ONE = ("", "CPU", "p50", "× empty", "CPU, nothing found", "p50", "× empty")
 
 
-def run(names: Sequence[str] = subjects.NAMES, *, seconds: float = 5.0) -> list[Row]:
-    """Measures every subject, one after the other, on this machine."""
+def run(names: Sequence[str] = subjects.NAMES, *, seconds: float = 5.0) -> str:
+    """Measures every subject, one after the other, on this machine. Returns the README's text."""
     rows = []
     with process.certificates() as certs:
         for name in names:
             print(f"{name} …", flush=True)
             rows.append(measure.subject(subjects.load(name), certs, seconds=seconds))
-    return rows
+        many = subjects.load(subjects.MANY)
+        rss, startup = measure.footprint(many, certs)
+    return f"{render(rows)}\n{many.label}: {rss:.0f} MB, ready in {startup:.2f} s.\n"
 
 
 def render(rows: Sequence[Row]) -> str:

@@ -21,6 +21,8 @@ Clock = Callable[[], float]
 
 NAMES = ("empty", "codec", "pod_security", "cel", "shipped", "cel_100")
 """In the order of the table."""
+MANY = "cel_1000"
+"""Only its memory and start-up are measured."""
 SABOTAGED = ("sleepy", "extra_loop")
 """They exist to be caught: the first by the latency gate, the second by the instruction gate."""
 

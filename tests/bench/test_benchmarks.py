@@ -28,7 +28,7 @@ def window(p99: float = 2.0, *, void: bool = False) -> Window:
 # ── subjects ────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-@pytest.mark.parametrize("name", [*subjects.NAMES, *subjects.SABOTAGED])
+@pytest.mark.parametrize("name", [*subjects.NAMES, subjects.MANY, *subjects.SABOTAGED])
 def test_a_subject_has_three_names_and_a_docstring(name: str) -> None:
     module: Any = subjects.load(name)
     made: set[str] = set()
