@@ -26,16 +26,20 @@ class Oracle:
             [binaries.path("celeval")], stdin=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=1 << 20
         )
 
-    def ask(self, questions: Iterable[dict[str, Any] | str]) -> list[dict[str, Any]]:
+    def ask(self, questions: Iterable[dict[str, Any] | str], *, all_good: bool = True) -> list[dict[str, Any]]:
         """The answers, one a question and in order. A question is a dict, or the text of one (which keeps `1.0`).
 
-        Raises `ValueError` when the oracle does not understand a question, `RuntimeError` when it has ended.
+        Raises `ValueError` when the oracle does not understand a question (unless they need not be `all_good`: then
+        its answer is `{"bad"}`), `RuntimeError` when it has ended.
         """
         lines = [each if isinstance(each, str) else json.dumps(each) for each in questions]
         writer = threading.Thread(target=self._write, args=(lines,), daemon=True)
         writer.start()
         answers = [self._read(line) for line in lines]
         writer.join()
+        for line, answer in zip(lines, answers, strict=True):
+            if all_good and "bad" in answer:
+                raise ValueError(f"celeval does not understand {line}: {answer['bad']}")
         return answers
 
     def _write(self, lines: list[str]) -> None:
@@ -53,8 +57,6 @@ class Oracle:
         if not line:
             raise RuntimeError(f"celeval ended with {self._process.wait(_ENDS_WITHIN)} before it answered {question}")
         answer: dict[str, Any] = json.loads(line)
-        if "bad" in answer:
-            raise ValueError(f"celeval does not understand {question}: {answer['bad']}")
         return answer
 
     def close(self) -> None:

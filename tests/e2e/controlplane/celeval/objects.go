@@ -122,8 +122,12 @@ func attributesOf(asked *question) (admission.Attributes, schema.GroupVersionKin
 		namespace = name
 	}
 	plural, _ := meta.UnsafeGuessKindToResource(kind)
+	who := asker
+	if asked.UserInfo != nil {
+		who = asked.UserInfo
+	}
 	return admission.NewAttributesRecord(
-		object, old, kind, namespace, name, plural, asked.Subresource, operation, options, false, asker,
+		object, old, kind, namespace, name, plural, asked.Subresource, operation, options, false, who,
 	), kind, nil
 }
 

@@ -88,7 +88,25 @@ func review(asked *question) (answer, error) {
 		found["invalid"] = policy.invalid
 	}
 	detail(found, hook, request, kinds, matcher)
+	if asked.Show {
+		if found["seen"], err = sent(attributes, kind); err != nil {
+			return nil, err
+		}
+	}
 	return found, nil
+}
+
+// sent is the objects in the version of the request: defaulted, unknown fields dropped.
+func sent(attributes admission.Attributes, kind schema.GroupVersionKind) (map[string]runtime.Object, error) {
+	object, err := versioned(attributes.GetObject(), kind)
+	if err != nil {
+		return nil, err
+	}
+	old, err := versioned(attributes.GetOldObject(), kind)
+	if err != nil {
+		return nil, err
+	}
+	return map[string]runtime.Object{"object": object, "oldObject": old}, nil
 }
 
 // detail adds what each expression came to under one param: the first of the first binding that has any, else null.

@@ -11,8 +11,11 @@
 // → {"id", "value" | "error" | "compile_errors", "cost"}. And with "policy":
 //
 //	policy, bindings, object, oldObject, params [object], namespaceObject, subresource
+//	userInfo {name, groups}                       who asks; default: alice
+//	show                                          true: also the objects as a webhook would be sent them
 //
-// → {"id", "allowed", "status", "warnings", "annotations", "decisions", "auditAnnotations", "matched", "invalid"}.
+// → {"id", "allowed", "status", "warnings", "annotations", "decisions", "auditAnnotations", "matched", "invalid"},
+// and {"seen": {"object", "oldObject"}} if they are to be shown.
 //
 // A question that cannot be understood is answered by {"id", "bad"}, a panic of the engine by {"id", "panic"}; a panic of
 // its type checker is a compile error, since nobody can create such a policy.
@@ -27,6 +30,8 @@ import (
 	"os"
 	"runtime"
 	"runtime/debug"
+
+	"k8s.io/apiserver/pkg/authentication/user"
 )
 
 // question is one line of input.
@@ -49,6 +54,8 @@ type question struct {
 	Policy      json.RawMessage   `json:"policy"`
 	Bindings    []json.RawMessage `json:"bindings"`
 	Subresource string            `json:"subresource"`
+	UserInfo    *user.DefaultInfo `json:"userInfo"`
+	Show        bool              `json:"show"`
 }
 
 type answer map[string]any
