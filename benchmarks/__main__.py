@@ -1,4 +1,4 @@
-"""`python -m benchmarks gate | instructions | latency | table | apiserver`."""
+"""`python -m benchmarks gate | instructions | latency | cost | table | apiserver`."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from benchmarks import gate, instructions, subjects, table
+from benchmarks import cost, gate, instructions, subjects, table
 
 _EPILOG = """\
 examples:
@@ -14,6 +14,7 @@ examples:
   python -m benchmarks gate --sabotage                    both gates on subjects that must turn them red
   python -m benchmarks instructions --update              record this environment's instruction counts, on purpose
   python -m benchmarks latency --rate 4000                the latency gate alone, at another rate
+  python -m benchmarks cost                               which shipped policy costs what
   python -m benchmarks table                              measure everything, write the README's table
   python -m benchmarks apiserver                          what a writer feels, at a real API server
   python -m benchmarks table --print empty pod_security   some rows, to look at
@@ -39,6 +40,8 @@ def main() -> int:
     latency = verbs.add_parser("latency", help="p99 < 10 ms with the shipped set")
     latency.add_argument("--subject", default="shipped", choices=(*subjects.NAMES, *subjects.SABOTAGED))
     latency.add_argument("--rate", type=int, default=2000)
+
+    verbs.add_parser("cost", help="CPU a review of each shipped policy alone")
 
     rows = verbs.add_parser("table", help="measure all subjects, write the README's table")
     rows.add_argument("names", nargs="*", metavar="SUBJECT", help="default: all")
@@ -66,6 +69,9 @@ def _run(args: argparse.Namespace) -> int:
             return instructions.gate(args.names or subjects.NAMES, update=args.update)
         case "latency":
             return _held(gate.latency(args.subject, rate=args.rate))
+        case "cost":
+            print(cost.render(cost.run()))
+            return 0
         case "apiserver":
             # Needs the end-to-end tests' control plane; the other verbs do not.
             from benchmarks import apiserver

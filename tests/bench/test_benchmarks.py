@@ -252,3 +252,11 @@ def test_one_extra_loop_turns_the_instruction_gate_red() -> None:
     assert instructions.compare({"pod_security": first["extra_loop"]}, first)
     again = instructions.count(("pod_security",))
     assert not instructions.compare(again, first), "and nothing else does"
+
+
+def test_the_dearest_policy_stands_first_after_the_whole_set() -> None:
+    from benchmarks.cost import Cost, render
+
+    rows = sorted([Cost(1.0, 2.0, 1.5, "cheap"), Cost(9.0, 8.0, 7.0, "dear")], reverse=True)
+    assert [one.policy for one in rows] == ["dear", "cheap"]
+    assert render(rows).splitlines()[1].split() == ["9.0", "8.0", "7.0", "dear"]
