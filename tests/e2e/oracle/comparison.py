@@ -155,8 +155,8 @@ def difference(found: dict[str, Any], said: dict[str, Any]) -> str:
         return "error text"
     if kind != "compile_errors":
         return AGREE if found.get("cost") in (None, said.get("cost")) else "cost"
-    if said["compile_errors"][0].startswith("panic"):
-        return AGREE
+    if said["compile_errors"][0].startswith("panic") or "Syntax error: " in str(said):
+        return AGREE  # what a parser says of nonsense is its own
     same = len(complaints) == len(said["compile_errors"]) and all(map(_same_text, complaints, said["compile_errors"]))
     return AGREE if same else "compile text"
 
@@ -272,6 +272,10 @@ _TINY: Final = ("1", "'a'", "true", "[]", "{}", "null", "dyn(1)", "x")
 
 def _smaller(node: Node) -> Iterator[Node]:
     """Expressions with one piece less."""
+    if len(node.parts) == 1 and isinstance(text := node.parts[0], str):
+        for size in (8, 4, 2, 1):
+            for at in range(len(text) - size + 1):
+                yield Node(node.type, (text[:at] + text[at + size :],))
     yield from node.walk()
     yield from _replaced(node, lambda part: [*part.walk(), *(Node(part.type, (text,)) for text in _TINY)])
 

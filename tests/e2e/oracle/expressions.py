@@ -114,7 +114,17 @@ class Generator:
         if depth is None:
             depth = self._random.choice((1, 2, 2, 3, 3, 4, 5))
         self._fresh = 0
-        return self._node(type or self._any_type(), depth)
+        made = self._node(type or self._any_type(), depth)
+        return self.misspelt(made) if self._random.random() < 0.04 else made
+
+    def misspelt(self, node: Node) -> Node:
+        """The expression with a slip of the pen: most are no CEL any more."""
+        text = str(node)
+        for _ in range(self._random.choice((1, 1, 2))):
+            at = self._random.randrange(len(text) + 1)
+            slip = self._random.choice(texts.SLIPS)
+            text = text[:at] + slip + text[at + (not slip) :]
+        return Node(node.type, (text,))
 
     # What type, and which way to it
 

@@ -116,3 +116,10 @@ FORMATS: Final = (
     ("%b", "bool"), ("%q", None), ("%5d", "int"),
 )  # fmt: skip
 """Clauses of `format` with the kind of argument that each takes; None: any, empty: none."""
+
+SLIPS: Final = (
+    *("", "", "", "(", ")", "[", "]", "{", "}", ",", ".", "?", ":", "'", '"', "\\", "`", "!", "-", "+", "&", "&&", "|"),
+    *(" ", "\n", "\t", "// c\n", "// c", "0", "1", "u", "x", "in", " in ", "null", ".a", "[?0]", ".?b", "#", "@", "$"),
+    *("'''", "r'", "b'", "\\u12", "1.", ".5", "1e", "0x", "_", "if", "var", " as ", "\u00e9", "="),
+)
+"""What is put into an expression, or, where empty, a character less: the parser's business."""
