@@ -296,8 +296,12 @@ class Body:
         return f"({field} in {again} if {first}.__class__ is dict else {general})"
 
     def index(self, node: Index, inner: list[str]) -> str:
-        if node.optional:
-            return f"{self.module.helper(runtime.optional_index)}({inner[0]}, {inner[1]})"
+        if node.optional or self.checked.type(node.operand).kind == "optional":
+            find = self.module.helper(runtime.optional_index)
+            if self.facts[node.key.id].constant is not NOT_CONSTANT:
+                return f"{find}({inner[0]}, {inner[1]})"
+            first, again = self.held(inner[0])
+            return f"(NONE if {first} is NONE else {find}({again}, {inner[1]}))"
         operand, key = self.checked.type(node.operand), self.checked.type(node.key)
         if key.kind == "string" and operand.kind != "optional" and self.facts[node.key.id].constant is not NOT_CONSTANT:
             return f"{self.subscripted(inner[0])}[{inner[1]}]"

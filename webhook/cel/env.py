@@ -51,7 +51,7 @@ TYPES: Final[Mapping[str, Type]] = {
     "dyn": DYN,
     "list": list_of(DYN),
     "map": map_of(DYN, DYN),
-    "type": Type("type", "", (DYN,)),
+    "type": Type("type"),
     "google.protobuf.Timestamp": TIMESTAMP,
     "google.protobuf.Duration": DURATION,
     "optional_type": optional_of(DYN),

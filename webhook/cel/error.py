@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from webhook.cel.text import double_text
 from webhook.cel.values import Duration, Timestamp, go_name, type_name
 
 _RECEIVERS = (str, Timestamp, Duration)
@@ -50,8 +51,8 @@ def key_text(value: Any) -> str:
         return "true" if value else "false"
     if value is None:
         return "null"
-    if value.__class__ is float and value.is_integer() and abs(value) < 1e15:
-        return str(int(value))
+    if value.__class__ is float:
+        return double_text(value)
     return str(value)
 
 

@@ -16,12 +16,13 @@ from webhook.cel.error import CelError
 from webhook.cel.facts import NOT_CONSTANT, NotConstant, children
 from webhook.cel.patterns import compile_pattern
 from webhook.cel.tree import Call, Ident, Index, ListLiteral, Literal, MapLiteral, Node, Select
-from webhook.cel.values import Map, TypeValue, go_name, make_map
+from webhook.cel.values import Map, TypeValue, Uint, go_name, make_map
 
 _CONVERSIONS: Final = frozenset(
     ("bool", "int", "uint", "double", "string", "bytes", "duration", "timestamp", "dyn", "type")
 )
 _SEARCHES: Final = ("find", "findAll")
+_KEYS: Final = (bool, int, Uint, float, str)
 _NO_KEYS: Final = (NotConstant, list, dict, Map)
 
 
@@ -37,7 +38,7 @@ def fold(checked: Checked) -> dict[int, Any]:
         value = _constant(node, checked, found)
         if value is not NOT_CONSTANT:
             found[node.id] = value
-        _instantiate(lambda: _look(node))
+        _instantiate(lambda: _look(node, found))
 
     visit(checked.tree)
     return found
@@ -68,21 +69,15 @@ def _constant(node: Node, checked: Checked, found: dict[int, Any]) -> Any:
     return NOT_CONSTANT
 
 
-def _look(node: Node) -> None:
+def _look(node: Node, found: dict[int, Any]) -> None:
     """Raises `CelError` for constants that the server refuses where they stand."""
     match node:
         case Call(function=function) if function in _SEARCHES and node.target is not None:
             pattern = node.arguments[0]
             if isinstance(pattern, Literal) and pattern.kind == "string":
                 compile_pattern(pattern.value)
-        case Index(key=key) if (constant := _literal(key)) is not None and constant.kind in ("null", "bytes"):
-            raise CelError(f"invalid qualifier type: {go_name(constant.value)}")
-
-
-def _literal(node: Node) -> Literal | None:
-    if isinstance(node, Call) and node.function == "dyn" and node.target is None and len(node.arguments) == 1:
-        node = node.arguments[0]
-    return node if isinstance(node, Literal) else None
+        case Index(key=key) if key.id in found and found[key.id].__class__ not in _KEYS:
+            raise CelError(f"invalid qualifier type: {go_name(found[key.id])}")
 
 
 def _instantiate(call: Any) -> Any:

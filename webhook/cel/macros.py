@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from webhook.cel.tree import Bind, Fold, Has, Ident, Node, Select, SortBy
+from webhook.cel.tree import Bind, Fold, Has, Ident, Literal, MapLiteral, Message, Node, Select, SortBy
 
 _ACCUMULATORS = ("__result__", "@result")
 
@@ -34,7 +34,7 @@ def expand_member(
     """The node of a macro in receiver style, or `None` if it is none."""
     count = len(arguments)
     match function, count:
-        case (("all" | "exists" | "exists_one" | "existsOne"), 2):
+        case (("all" | "exists" | "exists_one"), 2):
             macro = "existsOne" if function == "exists_one" else function
             name = _variable(arguments[0], "argument must be a simple name")
             return Fold(id=new_id(), at=at, macro=macro, range=target, variable=name, predicate=arguments[1])
@@ -79,6 +79,9 @@ def expand_member(
                 flat=function == "optFlatMap",
             )
         case "sortBy", 2:
+            if isinstance(target, Literal | MapLiteral | Message):
+                what = "a list, identifier, comprehension, call or select expression"
+                raise MacroError(target.at, f"sortBy can only be applied to {what}")
             name = _variable(arguments[0], "argument must be a simple name")
             keys = Fold(id=new_id(), at=at, macro="map", range=target, variable=name, body=arguments[1])
             return SortBy(id=new_id(), at=at, target=target, keys=keys)

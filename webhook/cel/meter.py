@@ -290,7 +290,7 @@ class _Meter:
             key = self.emit(node.key)
             return self.assign(f"{self.helper(step)}(S, {operand}, {key}, {optional})")
         result = self.assign(operand)
-        with self.block(f"if {result}.__class__ is not Failure:"):
+        with self.block(f"if {result}.__class__ is not Failure and {result} is not NONE:"):
             # A computed key is an attribute of its own, which costs its units in place of the step's.
             key = self.emit(node.key, branch=True)
             self.settle()

@@ -180,7 +180,7 @@ class _Parser:
         if whole and self.token.kind == "?":
             question = self.advance()
             then = self.expression(1)
-            self.expect(":")
+            self.expect(":", "':'")
             otherwise = self.expression(0)
             left = Conditional(id=self.id(), at=question.at, condition=left, then=then, otherwise=otherwise)
         if whole:

@@ -9,8 +9,14 @@ from typing import Any
 import re2  # type: ignore[import-untyped]
 
 from webhook.cel.error import CelError
+from webhook.errors import DeadlineExceeded
 
 _LONGEST_ECHO = 100
+_MEMORY = 16 << 20
+_LIMIT = 1_000_000
+"""Units that one expression may cost; a match costs a tenth of the text times a quarter of the pattern."""
+_WORK = 20_000_000
+"""Characters times instructions that RE2 may have to look at: some tenths of a second at worst."""
 _ANY_BYTE = re.compile(r"(?<!\\)(?:\\\\)*\\C")
 """Go has no `\\C`."""
 
@@ -18,7 +24,7 @@ _ANY_BYTE = re.compile(r"(?<!\\)(?:\\\\)*\\C")
 class Pattern:
     """A compiled pattern. `search` is the hot call: a one-pattern set on bytes is nine times faster than RE2's own."""
 
-    __slots__ = ("_regexp", "search", "text")
+    __slots__ = ("_regexp", "longest", "search", "text")
 
     def __init__(self, text: str) -> None:
         self.text = text
@@ -26,18 +32,23 @@ class Pattern:
             raise CelError("error parsing regexp: invalid escape sequence: `\\C`")
         options = re2.Options()
         options.log_errors = False
-        options.max_mem = 64 << 20
+        options.max_mem = _MEMORY
         try:
             self._regexp = re2.compile(text, options=options)
+            found = re2.Set.SearchSet(options)
+            found.Add(text)
+            found.Compile()
         except re2.error as error:
             raise CelError(_go_text(str(error))) from None
-        found = re2.Set.SearchSet(options)
-        found.Add(text)
-        found.Compile()
         # The wrapper's own method only encodes and turns an empty list into None.
         match = getattr(getattr(found, "_set", None), "Match", found.Match)
+        # RE2's time is linear in the text, and in the pattern: a factor that somebody else may have chosen.
+        charged = 10 * _LIMIT // -(-len(text) // 4) if text else _WORK
+        longest = self.longest = min(charged, _WORK // max(self._regexp.programsize, 1))
 
         def search(subject: str) -> bool:
+            if len(subject) > longest:
+                raise self._too_long(len(subject))
             try:
                 return bool(match(subject.encode()))
             except UnicodeEncodeError:
@@ -45,12 +56,22 @@ class Pattern:
 
         self.search = search
 
+    def _too_long(self, length: int) -> Exception:
+        """What the server says where its limit of cost would end the expression; else that our time would not do."""
+        if -(-(1 + length) // 10) * -(-len(self.text) // 4) > _LIMIT:
+            return CelError("operation cancelled: actual cost limit exceeded")
+        return DeadlineExceeded("a regular expression on a long text")
+
     def find(self, subject: str) -> str:
+        if len(subject) > self.longest:
+            raise self._too_long(len(subject))
         match = self._regexp.search(subject)
         return match.group() if match else ""
 
     def find_all(self, subject: str, limit: int) -> list[str]:
         """Non-overlapping matches by Go's rule: an empty match directly behind another match does not count."""
+        if len(subject) > self.longest:
+            raise self._too_long(len(subject))
         found: list[str] = []
         at, behind = 0, -1
         while at <= len(subject) and (limit < 0 or len(found) < limit):
@@ -65,7 +86,7 @@ class Pattern:
         return found
 
 
-@lru_cache(maxsize=512)
+@lru_cache(maxsize=256)
 def compile_pattern(text: str) -> Pattern:
     """Raises `CelError` with Go's text for a pattern that RE2 refuses."""
     return Pattern(text)

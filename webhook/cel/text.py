@@ -54,3 +54,19 @@ def positional(value: float) -> str:
     if len(digits) <= point:
         return sign + digits + "0" * (point - len(digits))
     return f"{sign}{digits[:point]}.{digits[point:]}"
+
+
+def go_quote(text: str) -> str:
+    """Go's `%q`: what does not print is escaped."""
+    return '"' + "".join(map(_escaped, text)) + '"'
+
+
+def _escaped(character: str) -> str:
+    code = ord(character)
+    if code in _QUOTED:
+        return _QUOTED[code]
+    if character.isprintable():
+        return character
+    if code < 0x80:
+        return f"\\x{code:02x}"
+    return f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"

@@ -23,6 +23,7 @@ from webhook.cel.library import FUNCTIONS
 from webhook.cel.parser import parse
 from webhook.cel.recursion import room
 from webhook.cel.share import Key, Shared, Slot
+from webhook.cel.sure import sure_types
 from webhook.cel.types import DYN, Type
 from webhook.cel.validate import validate
 from webhook.errors import WouldblockError
@@ -263,7 +264,10 @@ def _compile(context: Context, text: str, prefix: str, env: Env, returns: Return
     if wanted and type.kind not in wanted:
         expected = "one of [string null_type]" if returns == "audit" else wanted[0]
         raise Failed([Diagnostic(-1, f"must evaluate to {expected} but got {type.runtime()}")])
-    facts = analyse(checked, fold(checked))
+    folded = fold(checked)
+    # From here on a type is what a value surely has, not what the checker took it for.
+    checked = msgspec.structs.replace(checked, types=sure_types(checked, env))
+    facts = analyse(checked, folded)
     write = meter.generate_metered if context.metered else generate
     return write(context, checked, facts, prefix), type
 

@@ -180,7 +180,8 @@ def _not_finite(value: float) -> str:
 
 def _fixed(value: Any, precision: int) -> str:
     number = _number(value, "f")
-    return f"{number:,.{precision}f}" if math.isfinite(number) else _not_finite(number)
+    # The server's text library drops the sign of a negative zero.
+    return f"{number or 0.0:,.{precision}f}" if math.isfinite(number) else _not_finite(number)
 
 
 def _scientific(value: Any, precision: int) -> str:
@@ -188,7 +189,7 @@ def _scientific(value: Any, precision: int) -> str:
     # The server's text library takes the precision for a width, and always prints six digits.
     if not math.isfinite(number):
         return _not_finite(number).rjust(precision)
-    mantissa, _, exponent = f"{number:.6e}".partition("e")
+    mantissa, _, exponent = f"{number or 0.0:.6e}".partition("e")
     return f"{mantissa}×10{exponent.removeprefix('+').translate(_SUPERSCRIPT)}".rjust(precision)
 
 

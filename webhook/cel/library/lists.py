@@ -51,7 +51,7 @@ def _extreme(values: list[Any], name: str, better: Callable[[Any, Any], bool]) -
         raise CelError(f"{name} called on empty list")
     found = values[0]
     for value in values[1:]:
-        if _beyond(value, found, better):
+        if better(value, found):
             found = value
     return found
 

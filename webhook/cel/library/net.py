@@ -9,6 +9,7 @@ from typing import Final
 from webhook.cel.equality import Library
 from webhook.cel.error import CelError, no_overload
 from webhook.cel.overload import row
+from webhook.cel.text import go_quote
 from webhook.cel.values import register
 
 _HEX: Final = frozenset("0123456789abcdefABCDEF")
@@ -151,7 +152,7 @@ def _parse(text: str) -> tuple[IP, str]:
 
 def _parse_text(text: str, error: BadAddress) -> str:
     at = f' (at "{error.at}")' if error.at else ""
-    return f'ParseAddr("{text}"): {error.message}{at}'
+    return f"ParseAddr({go_quote(text)}): {error.message}{at}"
 
 
 def ip(text: str) -> IP:
@@ -159,12 +160,12 @@ def ip(text: str) -> IP:
         found, zone = _parse(text)
     except BadAddress as error:
         raise CelError(
-            f'IP Address "{text}" parse error during conversion from string: {_parse_text(text, error)}'
+            f"IP Address {go_quote(text)} parse error during conversion from string: {_parse_text(text, error)}"
         ) from None
     if zone:
-        raise CelError(f'IP address "{text}" with zone value is not allowed')
+        raise CelError(f"IP address {go_quote(text)} with zone value is not allowed")
     if found.bits == 128 and found.number >> 32 == _MAPPED:
-        raise CelError(f'IPv4-mapped IPv6 address "{text}" is not allowed')
+        raise CelError(f"IPv4-mapped IPv6 address {go_quote(text)} is not allowed")
     return found
 
 
@@ -190,7 +191,7 @@ def cidr(text: str) -> CIDR:
 
 
 def _cidr(text: str) -> CIDR:
-    where = f'netip.ParsePrefix("{text}"): '
+    where = f"netip.ParsePrefix({go_quote(text)}): "
     address, slash, bits = text.rpartition("/")
     if not slash:
         raise CelError(f"{where}no '/'")
@@ -201,11 +202,11 @@ def _cidr(text: str) -> CIDR:
     if zone:
         raise CelError(f"{where}IPv6 zones cannot be present in a prefix")
     if not re.fullmatch(r"[0-9]+", bits, re.ASCII) or (len(bits) > 1 and bits[0] == "0") or len(bits) > 3:
-        raise CelError(f'{where}bad bits after slash: "{bits}"')
+        raise CelError(f"{where}bad bits after slash: {go_quote(bits)}")
     if int(bits) > found.bits:
         raise CelError(f"{where}prefix length out of range")
     if found.bits == 128 and found.number >> 32 == _MAPPED:
-        raise CelError(f'IPv4-mapped IPv6 address "{text}" is not allowed')
+        raise CelError(f"IPv4-mapped IPv6 address {go_quote(text)} is not allowed")
     return CIDR(found, int(bits))
 
 

@@ -8,6 +8,7 @@ from typing import Final
 from webhook.cel.equality import Library
 from webhook.cel.error import CelError
 from webhook.cel.overload import row
+from webhook.cel.text import go_quote
 from webhook.cel.values import UINT_MAX, register
 
 _NUMBER: Final = re.compile(r"[0-9]*", re.ASCII)
@@ -62,9 +63,9 @@ def semver(text: str) -> Semver:
 
 def _number(text: str, name: str) -> int:
     if not _NUMBER.fullmatch(text):
-        raise CelError(f'Invalid character(s) found in {name.lower()} number "{text}"')
+        raise CelError(f"Invalid character(s) found in {name.lower()} number {go_quote(text)}")
     if len(text) > 1 and text.startswith("0"):
-        raise CelError(f'{name} number must not contain leading zeroes "{text}"')
+        raise CelError(f"{name} number must not contain leading zeroes {go_quote(text)}")
     return _uint(text)
 
 
@@ -72,7 +73,7 @@ def _uint(text: str) -> int:
     if not text:
         raise CelError('strconv.ParseUint: parsing "": invalid syntax')
     if len(text) > 25 or int(text) > UINT_MAX:
-        raise CelError(f'strconv.ParseUint: parsing "{text}": value out of range')
+        raise CelError(f"strconv.ParseUint: parsing {go_quote(text)}: value out of range")
     return int(text)
 
 
@@ -81,10 +82,10 @@ def _prerelease(text: str) -> str:
         raise CelError("Prerelease is empty")
     if text.isascii() and text.isdigit():
         if len(text) > 1 and text.startswith("0"):
-            raise CelError(f'Numeric PreRelease version must not contain leading zeroes "{text}"')
+            raise CelError(f"Numeric PreRelease version must not contain leading zeroes {go_quote(text)}")
         _uint(text)
     elif not _WORD.fullmatch(text):
-        raise CelError(f'Invalid character(s) found in prerelease "{text}"')
+        raise CelError(f"Invalid character(s) found in prerelease {go_quote(text)}")
     return text
 
 
@@ -92,7 +93,7 @@ def _build(text: str) -> str:
     if not text:
         raise CelError("Build meta data is empty")
     if not _WORD.fullmatch(text):
-        raise CelError(f'Invalid character(s) found in build meta data "{text}"')
+        raise CelError(f"Invalid character(s) found in build meta data {go_quote(text)}")
     return text
 
 

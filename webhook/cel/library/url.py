@@ -8,6 +8,7 @@ from typing import Final
 from webhook.cel.equality import Library
 from webhook.cel.error import CelError
 from webhook.cel.overload import row
+from webhook.cel.text import go_quote
 from webhook.cel.values import register
 
 _SCHEME: Final = re.compile(r"([A-Za-z][A-Za-z0-9+.\-]*):", re.ASCII)
@@ -92,7 +93,7 @@ def _authority(text: str) -> tuple[str, str]:
     else:
         port = ":" + host.rpartition(":")[2] if ":" in host else ""
     if not _PORT.fullmatch(port):
-        raise _Bad(f'invalid port "{port}" after host')
+        raise _Bad(f"invalid port {go_quote(port)} after host")
     for match in _ESCAPE.finditer(host):
         raise _Bad(f'invalid URL escape "{host[match.start() : match.start() + 3]}"')
     if not _HOST_SAFE.fullmatch(host):
@@ -124,7 +125,7 @@ def url(text: str) -> URL:
     try:
         return parse_request_uri(text)
     except _Bad as error:
-        raise CelError(f'URL parse error during conversion from string: parse "{text}": {error}') from None
+        raise CelError(f"URL parse error during conversion from string: parse {go_quote(text)}: {error}") from None
 
 
 def is_url(text: str) -> bool:
@@ -140,7 +141,7 @@ def problem(text: str) -> str:
     try:
         parse_request_uri(text)
     except _Bad as error:
-        return f'parse "{text}": {error}'
+        return f"parse {go_quote(text)}: {error}"
     return ""
 
 

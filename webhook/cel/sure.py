@@ -1,0 +1,177 @@
+"""What is surely known of a node's type when it runs, for the generator.
+
+The checker's types are not that: a type parameter that nothing bound may later be bound to whatever the first overload
+wants (`dyn([1]).distinct().sum()` makes the list one of ints), and values of type `dyn` flow into it. Here a type is
+derived from the operands' sure types alone, and `dyn` is the answer where they do not tell.
+"""
+
+from __future__ import annotations
+
+from webhook.cel.check import LOCAL, Checked
+from webhook.cel.dispatch import surely
+from webhook.cel.env import VARIABLES, Env
+from webhook.cel.facts import children, operands
+from webhook.cel.overload import Overload
+from webhook.cel.tree import (
+    Bind,
+    Call,
+    Conditional,
+    Fold,
+    Has,
+    Ident,
+    Index,
+    ListLiteral,
+    Literal,
+    Logic,
+    MapLiteral,
+    Message,
+    Node,
+    Select,
+    SortBy,
+)
+from webhook.cel.types import BOOL, DYN, INT, Type, list_of, map_of, optional_of
+
+
+def sure_types(checked: Checked, env: Env) -> dict[int, Type]:
+    """Types by node id."""
+    walker = _Walker(checked, env)
+    walker.visit(checked.tree)
+    return walker.types
+
+
+class _Walker:
+    def __init__(self, checked: Checked, env: Env) -> None:
+        self.checked = checked
+        self.env = env
+        self.types: dict[int, Type] = {}
+        self.scopes: list[dict[str, Type]] = []
+
+    def visit(self, node: Node) -> Type:
+        type = self.types[node.id] = self.type(node)
+        return type
+
+    def type(self, node: Node) -> Type:
+        name = self.checked.names.get(node.id)
+        if name == LOCAL and isinstance(node, Ident):
+            return next((scope[node.name] for scope in reversed(self.scopes) if node.name in scope), DYN)
+        if name is not None:
+            return self.checked.types[node.id]
+        match node:
+            case Fold():
+                return self.fold(node)
+            case Bind():
+                return self.bind(node)
+            case SortBy():
+                self.visit(node.keys)
+                target = self.types[node.target.id]
+                return target if target.kind == "list" else list_of(DYN)
+        for child in children(node) if not isinstance(node, Call) else operands(node, self.checked):
+            self.visit(child)
+        match node:
+            case Literal():
+                return self.checked.types[node.id]
+            case Select():
+                return self.select(node)
+            case Has() | Logic():
+                return BOOL
+            case Index():
+                return self.index(node)
+            case Conditional():
+                return _same([self.types[node.then.id], self.types[node.otherwise.id]])
+            case ListLiteral():
+                return list_of(DYN if node.optional else _same([self.types[each.id] for each in node.elements]))
+            case MapLiteral():
+                if any(entry.optional for entry in node.entries):
+                    return map_of(DYN, DYN)
+                keys = _same([self.types[entry.key.id] for entry in node.entries])
+                return map_of(keys, _same([self.types[entry.value.id] for entry in node.entries]))
+            case Call():
+                found = tuple(self.types[operand.id] for operand in operands(node, self.checked))
+                return self.call(self.checked.overloads[node.id], found)
+            case Message() | Ident():
+                return DYN
+
+    def select(self, node: Select) -> Type:
+        operand = self.types[node.operand.id]
+        wrapped = operand.kind == "optional"
+        if wrapped:
+            operand = operand.arguments[0]
+        result = DYN
+        if operand.kind == "map":
+            result = operand.arguments[1]
+        elif operand.kind == "object" and operand != VARIABLES:
+            # Of a policy's variables only the checker's types are known.
+            result = self.env.objects.get(operand.name, {}).get(node.field, DYN)
+        return optional_of(result) if wrapped or node.optional else result
+
+    def index(self, node: Index) -> Type:
+        operand = self.types[node.operand.id]
+        wrapped = operand.kind == "optional"
+        if wrapped:
+            operand = operand.arguments[0]
+        result = operand.arguments[-1] if operand.kind in ("list", "map") else DYN
+        return optional_of(result) if wrapped or node.optional else result
+
+    def call(self, rows: tuple[Overload, ...], found: tuple[Type, ...]) -> Type:
+        """Of one row whose arguments surely fit, its result; else what all overloads of the function agree on."""
+        if len(rows) == 1 and all(map(surely, found, rows[0].arguments)):
+            bound: dict[Type, Type] = {}
+            for type, wanted in zip(found, rows[0].arguments, strict=True):
+                _bind(type, wanted, bound)
+            return _filled(rows[0].result, bound)
+        name, member = rows[0].function, rows[0].member
+        every = [row.result for row in self.env.functions[name] if row.member == member]
+        result = _same(every)
+        return DYN if result.kind == "parameter" else _filled(result, {})
+
+    def fold(self, node: Fold) -> Type:
+        type = self.visit(node.range)
+        first = second = DYN
+        if type.kind == "list":
+            first, second = (INT, type.arguments[0]) if node.second else (type.arguments[0], DYN)
+        elif type.kind == "map":
+            first, second = type.arguments
+        self.scopes.append({node.variable: first} | ({node.second: second} if node.second else {}))
+        if node.predicate is not None:
+            self.visit(node.predicate)
+        body = self.visit(node.body) if node.body is not None else DYN
+        self.scopes.pop()
+        match node.macro:
+            case "all" | "exists" | "existsOne":
+                return BOOL
+            case "filter":
+                return list_of(first)
+            case "map" | "transformList":
+                return list_of(body)
+            case "transformMap":
+                return map_of(INT if type.kind == "list" else first, body)
+        return map_of(DYN, DYN)
+
+    def bind(self, node: Bind) -> Type:
+        target = self.visit(node.target)
+        self.scopes.append({node.variable: target.arguments[0] if target.kind == "optional" else DYN})
+        body = self.visit(node.body)
+        self.scopes.pop()
+        if not node.flat:
+            return optional_of(body)
+        return body if body.kind == "optional" else DYN
+
+
+def _same(types: list[Type]) -> Type:
+    return types[0] if types and all(type == types[0] for type in types) else DYN
+
+
+def _bind(type: Type, wanted: Type, bound: dict[Type, Type]) -> None:
+    if wanted.kind == "parameter":
+        bound[wanted] = type if bound.get(wanted, type) == type else DYN
+        return
+    for inner, parameter in zip(type.arguments, wanted.arguments, strict=False):
+        _bind(inner, parameter, bound)
+
+
+def _filled(type: Type, bound: dict[Type, Type]) -> Type:
+    if type.kind == "parameter":
+        return bound.get(type, DYN)
+    if not type.arguments:
+        return type
+    return Type(type.kind, type.name, tuple(_filled(argument, bound) for argument in type.arguments))
