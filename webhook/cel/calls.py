@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from webhook.cel import equality, runtime
 from webhook.cel.dispatch import surely
-from webhook.cel.facts import NOT_CONSTANT, operands, sure_row
+from webhook.cel.facts import operands, sure_row
 from webhook.cel.overload import Overload
 from webhook.cel.patterns import compile_pattern
 from webhook.cel.tree import Call, Node, Select
@@ -36,7 +36,7 @@ def call(body: Body, node: Call, inner: list[str]) -> str:
     row = sure_row(node, body.checked)
     if row is not None:
         return _direct(body, row, inner, prepared)
-    general = body.module.helper(body.context.dispatcher(rows[0].function, member=rows[0].member))
+    general = body.module.helper(body.context.dispatcher(rows))
     return _likely(body, rows, arguments, inner, prepared, general) or f"{general}({', '.join(inner)})"
 
 
@@ -46,7 +46,7 @@ def _prepared(body: Body, row: Overload, arguments: tuple[Node, ...], inner: lis
     if not at:
         return inner, False
     text = body.facts[arguments[at].id].constant
-    if text is NOT_CONSTANT:
+    if text.__class__ is not str:
         return inner, False
     return [*inner[:at], body.module.constant(compile_pattern(text)), *inner[at + 1 :]], True
 
@@ -93,7 +93,7 @@ def _ordering(body: Body, node: Call, inner: list[str]) -> str:
     row = sure_row(node, body.checked)
     if row is not None:
         return _direct(body, row, inner, False)
-    general = body.module.helper(body.context.dispatcher(node.function, member=False))
+    general = body.module.helper(body.context.dispatcher(rows))
     symbol = node.function.strip("_")
     for at, kind in enumerate(kinds):
         if kind in ("int", "string") and kinds[1 - at] == "dyn" and inner[at].isidentifier():

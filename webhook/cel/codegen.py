@@ -72,7 +72,7 @@ class Context:
         """Position in the memo and function, of each variable defined so far."""
         self.metered = False
         """Whether functions count what they cost (`meter.py`)."""
-        self.dispatchers: dict[tuple[str, bool], Callable[..., Any]] = {}
+        self.dispatchers: dict[Any, Callable[..., Any]] = {}
         for call in (fault, settle, force):
             module.helper(call)
         module.namespace |= {
@@ -84,11 +84,14 @@ class Context:
             "Optional": Optional,
         }
 
-    def dispatcher(self, function: str, *, member: bool) -> Callable[..., Any]:
-        key = (function, member)
+    def dispatcher(self, rows: tuple[Overload, ...]) -> Callable[..., Any]:
+        """The choice among the overloads that the checker left open: one is only tested, several are all tried."""
+        first = rows[0]
+        if len(rows) == 1 and first.on_dyn is None:
+            return self.dispatchers.setdefault(first, dispatcher(rows))
+        key = (first.function, first.member)
         if key not in self.dispatchers:
-            rows = [row for row in self.functions[function] if row.member == member]
-            self.dispatchers[key] = dispatcher(rows)
+            self.dispatchers[key] = dispatcher([row for row in self.functions[key[0]] if row.member == key[1]])
         return self.dispatchers[key]
 
 
@@ -423,7 +426,7 @@ class Body:
         values = self.out.temporary()
         self.out.line(f"{values} = {self.value(node.target)}")
         keys = loops.fold_over(self, node.keys, values)
-        return f"{self.module.helper(self.context.dispatcher('@sortByAssociatedKeys', member=True))}({values}, {keys})"
+        return f"{self.module.helper(self.context.dispatcher(self.checked.overloads[node.id]))}({values}, {keys})"
 
 
 class _Counted:

@@ -72,6 +72,8 @@ def _constant(node: Node, checked: Checked, found: dict[int, Any]) -> Any:
 def _look(node: Node, found: dict[int, Any]) -> None:
     """Raises `CelError` for constants that the server refuses where they stand."""
     match node:
+        case Call(function="matches", target=None, arguments=(_, Literal() as literal)) if literal.kind == "string":
+            compile_pattern(literal.value)
         case Call(function=function) if function in _SEARCHES and node.target is not None:
             pattern = node.arguments[0]
             if isinstance(pattern, Literal) and pattern.kind == "string":

@@ -347,9 +347,9 @@ class _Meter:
             return self.assign(f"{self.helper(attempt)}({self.helper(member)}, {value}, {constant})")
         names = self.sequence(arguments) if len(arguments) > 2 else [self.emit(argument) for argument in arguments]
         pattern = rows[0].pattern
-        if pattern and self.facts[arguments[pattern].id].constant is not NOT_CONSTANT:
+        if pattern and self.facts[arguments[pattern].id].constant.__class__ is str:
             names[pattern] = self.module.constant(compile_pattern(self.facts[arguments[pattern].id].constant))
-        function = self.context.dispatcher(rows[0].function, member=rows[0].member)
+        function = self.context.dispatcher(rows)
         cost = cost_of(rows[0].function, rows)
         if cost is None and len(names) > 2:
             cost = one_unit
@@ -564,7 +564,7 @@ class _Meter:
         keys = self.fold_over(node.keys, values)
         self.charge(1)
         self.settle()
-        function = self.context.dispatcher("@sortByAssociatedKeys", member=True)
+        function = self.context.dispatcher(self.checked.overloads[node.id])
         cost = self.module.constant(cost_of("@sortByAssociatedKeys", self.checked.overloads[node.id]) or one_unit)
         return self.assign(f"{self.helper(charged)}(S, {cost}, {self.helper(function)}, {values}, {keys})")
 

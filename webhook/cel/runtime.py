@@ -21,11 +21,8 @@ from webhook.cel.error import (
 from webhook.cel.values import (
     ABSENT,
     NONE,
-    Duration,
     Map,
     Optional,
-    Timestamp,
-    TypeValue,
     Uint,
     go_name,
     key_from,
@@ -33,7 +30,7 @@ from webhook.cel.values import (
     make_map,
 )
 
-_CANNOT_BE_KEYS = (type(None), bytes, list, dict, Map, Optional, Timestamp, Duration, TypeValue)
+_KEYS = (str, int, Uint, float, bool)
 
 
 def select(operand: Any, field: str) -> Any:
@@ -64,7 +61,7 @@ def _find(operand: Any, key: Any) -> Any:
     kind = operand.__class__
     if kind is Optional:
         return Optional(ABSENT) if operand is NONE else optional_index(operand, key)
-    if key.__class__ in _CANNOT_BE_KEYS:
+    if key.__class__ not in _KEYS:
         raise CelError(f"invalid qualifier type: {go_name(key)}")
     if kind is list:
         position = key_of_list(key)

@@ -119,6 +119,8 @@ class _Walker:
             for type, wanted in zip(found, rows[0].arguments, strict=True):
                 _bind(type, wanted, bound)
             return _filled(rows[0].result, bound)
+        if len(rows) == 1 and rows[0].on_dyn is None:
+            return _filled(rows[0].result, {})
         name, member = rows[0].function, rows[0].member
         every = [row.result for row in self.env.functions[name] if row.member == member]
         result = _same(every)

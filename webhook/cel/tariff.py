@@ -105,7 +105,7 @@ def _contains_cidr_text(arguments: Sequence[Any], result: Any) -> int:
 
 
 _FORMATS: Final = {
-    **dict.fromkeys(("dns1123Label", "dns1035Label", "dns1123LabelPrefix", "dns1035LabelPrefix"), 8),
+    **dict.fromkeys(("dns1123Label", "dns1035Label", "dns1123LabelPrefix", "DNS1035LabelPrefix"), 8),
     **dict.fromkeys(("dns1123Subdomain", "dns1123SubdomainPrefix", "qualifiedName"), 15),
     "labelValue": 10,
     "uri": 276,

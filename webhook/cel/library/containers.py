@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, Final
 
 from webhook.cel.equality import equal_or_error, equals, member
-from webhook.cel.error import NO_OVERLOAD, CelError, no_ability, no_overload
+from webhook.cel.error import NO_OVERLOAD, CelError, key_text, no_ability, no_overload
 from webhook.cel.overload import row
 from webhook.cel.values import ABSENT, NONE, Duration, Map, Optional, Timestamp, Uint, type_name
 
@@ -76,13 +76,17 @@ def distinct(values: list[Any]) -> list[Any]:
 _COMPARABLE: Final = (int, Uint, float, bool, Duration, Timestamp, str, bytes)
 
 
-def sort(values: list[Any]) -> list[Any]:
-    return sort_by_keys(values, values)
+def sort(values: Any) -> list[Any]:
+    return _sorted(values, values, "sort")
 
 
-def sort_by_keys(values: list[Any], keys: list[Any]) -> list[Any]:
+def sort_by_keys(values: Any, keys: list[Any]) -> list[Any]:
+    return _sorted(values, keys, "@sortByAssociatedKeys")
+
+
+def _sorted(values: Any, keys: list[Any], name: str) -> list[Any]:
     if values.__class__ is not list:
-        raise no_ability(values, "sort")
+        raise no_ability(values, name)
     if not values:
         return []
     kind = keys[0].__class__
@@ -163,7 +167,7 @@ def unwrap(values: list[Any]) -> list[Any]:
     found: list[Any] = []
     for value in values:
         if value.__class__ is not Optional:
-            raise CelError(f"value {type_name(value)} is not optional")
+            raise CelError(f"value {key_text(value)} is not optional")
         if value.value is not ABSENT:
             found.append(value.value)
     return found

@@ -41,7 +41,7 @@ class Format(Library):
         return self.name
 
 
-register(Format, "kubernetes.NamedFormat", "*library.Format")
+register(Format, "kubernetes.NamedFormat", "*cel.Format")
 
 
 def _shape(pattern: str, message: str, limit: int, *examples: str) -> Check:
@@ -162,7 +162,7 @@ def datetime(value: str) -> list[str]:
 
 
 FORMATS: Final = {
-    name: Format(name, check)
+    name: Format("DNS1035LabelPrefix" if name == "dns1035LabelPrefix" else name, check)
     for name, check in {
         "dns1123Label": dns_1123_label,
         "dns1123Subdomain": dns_1123_subdomain,

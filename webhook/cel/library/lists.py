@@ -7,13 +7,16 @@ from itertools import pairwise
 from typing import Any, Final
 
 from webhook.cel import equality
-from webhook.cel.error import CelError, misfit
+from webhook.cel.error import CelError, misfit, no_overload
 from webhook.cel.library import strings
 from webhook.cel.library.operators import OVERLOADS as OPERATORS
 from webhook.cel.overload import row
-from webhook.cel.values import Duration, Uint
+from webhook.cel.values import Duration, Timestamp, Uint
 
 _ADD: Final[Any] = next(overload.on_dyn for overload in OPERATORS if overload.function == "_+_")
+
+
+_ORDERED: Final = (int, Uint, float, bool, Duration, Timestamp, str, bytes)
 
 
 def is_sorted(values: list[Any]) -> bool:
@@ -50,8 +53,10 @@ def _extreme(values: list[Any], name: str, better: Callable[[Any, Any], bool]) -
     if not values:
         raise CelError(f"{name} called on empty list")
     found = values[0]
-    for value in values[1:]:
-        if better(value, found):
+    for value in values:
+        if value.__class__ not in _ORDERED:
+            raise no_overload()
+        if _beyond(value, found, better):
             found = value
     return found
 

@@ -53,8 +53,8 @@ class CIDR(Library):
         return f"{self.address.text()}/{self.length}"
 
 
-register(IP, "net.IP", "types.IP")
-register(CIDR, "net.CIDR", "types.CIDR")
+register(IP, "net.IP", "cel.IP")
+register(CIDR, "net.CIDR", "cel.CIDR")
 
 
 def _v4(text: str) -> int:

@@ -69,7 +69,7 @@ class Quantity(Library):
         return f"{mantissa}{next(suffix for suffix, power in _DECIMAL.items() if power == exponent)}"
 
 
-register(Quantity, "kubernetes.Quantity", "library.Quantity")
+register(Quantity, "kubernetes.Quantity", "cel.Quantity")
 
 
 def quantity(text: str) -> Quantity:

@@ -40,7 +40,7 @@ class Semver(Library):
         return made + ("+" + ".".join(self.build) if self.build else "")
 
 
-register(Semver, "kubernetes.Semver", "library.Semver")
+register(Semver, "kubernetes.Semver", "cel.Semver")
 
 
 def semver(text: str) -> Semver:
@@ -106,7 +106,7 @@ def normalised(text: str, normalize: bool) -> Semver:
         if len(part) > 1:
             stripped = part.lstrip("0")
             parts[at] = stripped if stripped[:1].isdigit() else "0" + stripped
-    if len(parts) < 3 and parts != [""]:
+    if len(parts) < 3:
         last = parts[-1]
         tail = min((last.find(mark) for mark in "+-" if mark in last), default=-1)
         if tail < 0:

@@ -41,7 +41,7 @@ class URL(Library):
         return f"{scheme}{authority}{self.path}{'' if self.query is None else '?' + self.query}"
 
 
-register(URL, "kubernetes.URL", "library.URL")
+register(URL, "kubernetes.URL", "cel.URL")
 
 
 class _Bad(Exception):
