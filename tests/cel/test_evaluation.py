@@ -8,6 +8,7 @@ import pytest
 
 from webhook.cel.unit import EvalError
 from webhook.cel.values import Uint
+from webhook.errors import DeadlineExceeded
 
 OBJECT: dict[str, Any] = {
     "spec": {
@@ -198,6 +199,32 @@ def test_find_all_follows_go(evaluate: Any) -> None:
     assert evaluate("object.find(object)", object="(") == error(
         "Illegal regex: error parsing regexp: missing closing ): `(`"
     )
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "dyn([1u, 2u]).distinct().sum()",
+        "object.l.sortBy(x, 1).min()",
+        "object.l.first().value() + object.l.last().value()",
+        "optional.unwrap([] + object.l)",
+        "[object.l].flatten().max()",
+    ],
+)
+def test_a_type_that_the_checker_only_supposes_is_not_relied_on(text: str, evaluate: Any) -> None:
+    """Parameters that nothing bound are bound by the first overload that wants them; values are what they are."""
+    found = evaluate(text, object={"l": [{"a": 1}, {"a": 2}]})
+    assert isinstance(found, EvalError)
+    assert found.text.startswith("no such overload")
+
+
+def test_a_long_text_on_a_large_pattern_is_not_begun(evaluate: Any) -> None:
+    held = {"text": "a" * 400_000, "pattern": "a?" * 2_000}
+    assert evaluate("object.text.matches(object.pattern)", object=held) == error(
+        "operation cancelled: actual cost limit exceeded"
+    )
+    with pytest.raises(DeadlineExceeded):
+        evaluate("object.text.matches('(?:a{1,200}b?){3}$')", object=held)
 
 
 def test_a_fault_in_our_own_code_is_no_cel_error() -> None:

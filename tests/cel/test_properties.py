@@ -123,6 +123,26 @@ def test_well_formed_expressions_and_both_forms(text: str) -> None:
     assert value(f"[1, 2].all(y, y == 1 ? dyn({text}) == true : false)") is False
 
 
+@settings(max_examples=150, deadline=None)
+@given(EXPRESSIONS)
+def test_the_metered_form_agrees(text: str) -> None:
+    """Two generators, two ways to hold errors: one meaning."""
+    try:
+        fast = compile_unit([Expression(path="x", text=text)])
+    except CompileErrors:
+        return
+    metered = compile_unit([Expression(path="x", text=text)], metered=True)
+    one = fast.start(Inputs(object=OBJECT)).value(0)
+    other, cost = metered.start(Inputs(object=OBJECT)).measure(0)
+    assert cost >= 0
+    if isinstance(one, EvalError) or isinstance(other, EvalError):
+        assert one == other
+    else:
+        assert encode(one) == encode(other)
+    fast.close()
+    metered.close()
+
+
 INT64 = st.integers(INT_MIN, INT_MAX)
 
 

@@ -189,7 +189,7 @@ class _Checker:
         if node.target is None:
             function = node.function.removeprefix(".")
             if function not in self.env.functions:
-                return self.undeclared(node.at, function)
+                return self.undeclared(node.at, node.function)
             return self.resolve(node, function, arguments, node.arguments)
         prefix = qualified_name(node.target)
         if prefix is not None and f"{prefix.removeprefix('.')}.{node.function}" in self.env.functions:
@@ -366,7 +366,10 @@ class _Checker:
         return ERROR, ERROR
 
     def bind(self, node: Bind) -> Type:
+        before = len(self.problems)
         target = self.check(node.target)
+        # The server's expansion has the target twice, and says twice what is wrong with it.
+        self.problems += self.problems[before:]
         self.resolve(node, "hasValue", (target,), member=True, record=False)
         self.bindings.fresh()  # the empty range of the server's expansion
         inner = self.resolve(node, "value", (target,), member=True, record=False)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import msgspec
 
 
-class Diagnostic(msgspec.Struct, frozen=True, order=True):
+class Diagnostic(msgspec.Struct, frozen=True):
     """`at` is an offset in code points, -1 for a message without a position."""
 
     at: int
@@ -19,7 +19,7 @@ class Failed(Exception):
     """A stage cannot go on. Never leaves this package."""
 
     def __init__(self, diagnostics: list[Diagnostic]) -> None:
-        self.diagnostics = sorted(diagnostics)
+        self.diagnostics = sorted(diagnostics, key=lambda diagnostic: diagnostic.at)
         super().__init__(self.diagnostics[0].message)
 
 

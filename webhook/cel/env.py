@@ -48,7 +48,6 @@ TYPES: Final[Mapping[str, Type]] = {
     "string": STRING,
     "bytes": BYTES,
     "null_type": NULL,
-    "dyn": DYN,
     "list": list_of(DYN),
     "map": map_of(DYN, DYN),
     "type": Type("type"),

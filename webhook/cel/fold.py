@@ -21,7 +21,7 @@ from webhook.cel.values import Map, TypeValue, Uint, go_name, make_map
 _CONVERSIONS: Final = frozenset(
     ("bool", "int", "uint", "double", "string", "bytes", "duration", "timestamp", "dyn", "type")
 )
-_SEARCHES: Final = ("find", "findAll")
+_SEARCHES: Final = ("find", "findAll", "matches")
 _KEYS: Final = (bool, int, Uint, float, str)
 _NO_KEYS: Final = (NotConstant, list, dict, Map)
 
@@ -72,12 +72,10 @@ def _constant(node: Node, checked: Checked, found: dict[int, Any]) -> Any:
 def _look(node: Node, found: dict[int, Any]) -> None:
     """Raises `CelError` for constants that the server refuses where they stand."""
     match node:
-        case Call(function="matches", target=None, arguments=(_, Literal() as literal)) if literal.kind == "string":
-            compile_pattern(literal.value)
-        case Call(function=function) if function in _SEARCHES and node.target is not None:
-            pattern = node.arguments[0]
-            if isinstance(pattern, Literal) and pattern.kind == "string":
-                compile_pattern(pattern.value)
+        case Call(function=function) if function in _SEARCHES:
+            pattern = found.get(node.arguments[0 if node.target is not None else -1].id)
+            if pattern.__class__ is str:
+                compile_pattern(pattern)
         case Index(key=key) if key.id in found and found[key.id].__class__ not in _KEYS:
             raise CelError(f"invalid qualifier type: {go_name(found[key.id])}")
 

@@ -86,12 +86,9 @@ def _check_format(checked: Checked, node: Call, problems: list[Diagnostic]) -> N
     elements = arguments[0].elements
     used = 0
     try:
-        for piece in parse_format(text.value):
+        for piece in parse_format(text.value, len(elements)):
             if isinstance(piece, str):
                 continue
-            if used >= len(elements):
-                problems.append(Diagnostic(node.at, f"index {used} out of range"))
-                return
             type = checked.type(elements[used])
             problem = format_type_problem(piece[0], type)
             if problem:

@@ -22,9 +22,12 @@ _GO_ESCAPES: Final = {7: "\\a", 8: "\\b", 9: "\\t", 10: "\\n", 11: "\\v", 12: "\
 _PRECISION: Final = re.compile(r"[0-9]*", re.ASCII)
 
 
-def parse_format(text: str) -> Iterator[str | tuple[str, int]]:
-    """Literal pieces, and (verb, precision or -1) for each argument. Raises `CelError` where the text is malformed."""
-    at = 0
+def parse_format(text: str, available: int) -> Iterator[str | tuple[str, int]]:
+    """Literal pieces, and (verb, precision or -1) for each of `available` arguments.
+
+    Raises `CelError` where the text is malformed, or asks for more of them.
+    """
+    at = used = 0
     while at < len(text):
         percent = text.find("%", at)
         if percent < 0:
@@ -39,6 +42,9 @@ def parse_format(text: str) -> Iterator[str | tuple[str, int]]:
             yield "%"
             at += 1
             continue
+        if used >= available:
+            raise CelError(f"index {used} out of range")
+        used += 1
         verb, at = _clause(text, at)
         yield verb
 
@@ -67,12 +73,10 @@ def _unparsed(text: str) -> CelError:
 def format_string(text: str, arguments: list[Any]) -> str:
     made: list[str] = []
     used = 0
-    for piece in parse_format(text):
+    for piece in parse_format(text, len(arguments)):
         if isinstance(piece, str):
             made.append(piece)
             continue
-        if used >= len(arguments):
-            raise CelError(f"index {used} out of range")
         made.append(format_one(*piece, arguments[used]))
         used += 1
     return "".join(made)

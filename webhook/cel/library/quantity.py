@@ -48,7 +48,7 @@ class Quantity(Library):
         return self.exact == other.exact
 
     def text(self) -> str:
-        """As it was written where the 64-bit form took it; else canonical: no fraction, the largest suffix possible."""
+        """As it was written if that was a whole number; else canonical: no fraction, the largest suffix possible."""
         if self.written:
             return self.written
         number = self.exact
@@ -91,7 +91,8 @@ def quantity(text: str) -> Quantity:
         room = -1 if fraction else 15 - len(whole) - int(exponent * 3 / 10) - 1
     scale -= len(fraction)
     if room >= 0 and scale >= _NANO and digits * mantissa <= INT_MAX:
-        return Quantity(direction * digits * mantissa, scale, form, written=text)
+        written = text if not fraction and scale >= 0 else ""
+        return Quantity(direction * digits * mantissa, scale, form, written=written)
     return _large(digits, base, exponent, len(fraction), form, direction)
 
 

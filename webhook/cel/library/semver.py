@@ -107,10 +107,9 @@ def normalised(text: str, normalize: bool) -> Semver:
             stripped = part.lstrip("0")
             parts[at] = stripped if stripped[:1].isdigit() else "0" + stripped
     if len(parts) < 3:
-        last = parts[-1]
-        tail = min((last.find(mark) for mark in "+-" if mark in last), default=-1)
-        if tail < 0:
-            parts += ["0"] * (3 - len(parts))
+        if "+" in parts[-1] or "-" in parts[-1]:
+            raise CelError("short version cannot contain PreRelease/Build meta data")
+        parts += ["0"] * (3 - len(parts))
     return semver(".".join(parts))
 
 

@@ -129,6 +129,8 @@ def same(value: Any) -> Any:
 def _zone(name: str) -> zoneinfo.ZoneInfo | None:
     if name in ("", "UTC"):
         return None
+    if ".." in name or name.startswith(("/", "\\")):
+        raise CelError("time: invalid location name")
     if re.fullmatch(r"[A-Za-z0-9_+\-/]+", name):
         with suppress(ValueError, OSError, zoneinfo.ZoneInfoNotFoundError):
             return zoneinfo.ZoneInfo(name)
