@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterator, Mapping, Sequence
+from functools import cache
 from typing import Any, Final, NamedTuple
 
 from tests.e2e.oracle import texts
@@ -493,6 +494,7 @@ def _unify(pattern: Type, wanted: Type, bound: dict[str, Type]) -> bool:
     )
 
 
+@cache
 def _by_result() -> Mapping[str, dict[str, list[Overload]]]:
     """The overloads by what they give: a kind, the name of an opaque type, or `parameter`; then by function."""
     found: dict[str, dict[str, list[Overload]]] = {}
