@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import re
 from fractions import Fraction
+from functools import lru_cache
 from typing import Final
 
 from webhook.cel.equality import Library
@@ -54,8 +55,8 @@ class Quantity(Library):
         number = self.exact
         if number == 0:
             return "0"
-        if self.form == "binary" and abs(number) >= 1024:
-            mantissa, power = -(-number.numerator // number.denominator), 0
+        if self.form == "binary" and abs(number) >= 1024 and number.denominator == 1:
+            mantissa, power = number.numerator, 0
             while mantissa % 1024 == 0 and power < 6:
                 mantissa //= 1024
                 power += 1
@@ -73,6 +74,11 @@ register(Quantity, "kubernetes.Quantity", "cel.Quantity")
 
 
 def quantity(text: str) -> Quantity:
+    # Quantities do not change, and a cluster writes the same few over and over.
+    return _remembered(text) if len(text) <= _SHORT else _parse(text)
+
+
+def _parse(text: str) -> Quantity:
     match = _SHAPE.fullmatch(text)
     if match is None or text in ("", "+", "-"):
         raise CelError("quantities must match the regular expression '^([+-]?[0-9.]+)([eEinumkKMGTP]*[-+]?[0-9]*)$'")
@@ -94,6 +100,10 @@ def quantity(text: str) -> Quantity:
         written = text if not fraction and scale >= 0 else ""
         return Quantity(direction * digits * mantissa, scale, form, written=written)
     return _large(digits, base, exponent, len(fraction), form, direction)
+
+
+_SHORT: Final = 24
+_remembered = lru_cache(maxsize=1_024)(_parse)
 
 
 def _large(digits: int, base: int, exponent: int, places: int, form: str, direction: int) -> Quantity:
@@ -185,15 +195,18 @@ def subtract_int(one: Quantity, other: int) -> Quantity:
 
 
 def less(one: Quantity, other: Quantity) -> bool:
-    return one.exact < other.exact
+    return compare(one, other) < 0
 
 
 def greater(one: Quantity, other: Quantity) -> bool:
-    return one.exact > other.exact
+    return compare(one, other) > 0
 
 
 def compare(one: Quantity, other: Quantity) -> int:
-    return (one.exact > other.exact) - (one.exact < other.exact)
+    scale = min(one.scale, other.scale)
+    first = one.value * 10 ** (one.scale - scale)
+    second = other.value * 10 ** (other.scale - scale)
+    return (first > second) - (first < second)
 
 
 _Q: Final = "kubernetes.Quantity"
