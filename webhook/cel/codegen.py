@@ -158,11 +158,13 @@ class Body:
             return self.constant(facts.constant)
         if isinstance(node, Bind):
             return self.bind_expression(node)
-        if isinstance(node, Call) and node.function == "orValue" and node.target is not None:
+        if isinstance(node, Call) and node.function in ("orValue", "hasValue") and node.target is not None:
             path = calls.optional_path(self, node.target)
             if path is not None:
-                held = self.out.temporary()
                 found = calls.path_expression(self, self.pure(path[0]), path[1])
+                if node.function == "hasValue":
+                    return f"({found} is not ABSENT)"
+                held = self.out.temporary()
                 return f"({held} if ({held} := {found}) is not ABSENT else {self.pure(node.arguments[0])})"
         return self.combine(node, [self.pure(operand) for operand in operands(node, self.checked)])
 
