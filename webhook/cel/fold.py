@@ -63,6 +63,8 @@ def _constant(node: Node, checked: Checked, found: dict[int, Any]) -> Any:
             ):
                 return NOT_CONSTANT
             return make_map(pairs)
+        case Call(function="@in", arguments=(_, container)) if found.get(container.id) == []:
+            return False
         case Call(function=function, target=None, arguments=(argument,)) if function in _CONVERSIONS:
             if argument.id in found:
                 return _instantiate(lambda: convert(checked, node, found[argument.id]))
@@ -76,6 +78,9 @@ def _look(node: Node, found: dict[int, Any]) -> None:
             pattern = found.get(node.arguments[0 if node.target is not None else -1].id)
             if pattern.__class__ is str:
                 compile_pattern(pattern)
+        case MapLiteral() if any(found.get(entry.key.id).__class__ is bytes for entry in node.entries):
+            # The server's own compiler panics here, so no such policy can be created.
+            raise CelError("hash of unhashable type types.Bytes")
         case Index(key=key) if key.id in found and found[key.id].__class__ not in _KEYS:
             raise CelError(f"invalid qualifier type: {go_name(found[key.id])}")
 

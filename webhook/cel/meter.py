@@ -71,9 +71,9 @@ def charged(activation: Any, cost: Cost, call: Any, *arguments: Any) -> Any:
     """A strict call whose cost depends on its arguments and result."""
     result = attempt(call, *arguments)
     if result.__class__ is Failure and (len(arguments) > 2 or arguments[-1].__class__ is Pattern):
-        # Such calls are not made, nor charged, after a failed argument.
-        failed = [argument for argument in arguments if argument.__class__ is Failure]
-        if failed:
+        # Such calls are not charged if an argument fails before the last one is evaluated.
+        looked_at = arguments if arguments[-1].__class__ is Pattern else arguments[:-1]
+        if any(argument.__class__ is Failure for argument in looked_at):
             return result
     activation.cost += cost(arguments, result)
     return result
@@ -88,6 +88,7 @@ def step(activation: Any, operand: Any, key: Any, optional: bool) -> Any:
     if operand.__class__ is Failure:
         return operand
     if key.__class__ is Failure:
+        activation.cost += 1
         return key
     if optional or operand.__class__ is Optional:
         found = attempt(runtime.optional_index, operand, key)
@@ -515,18 +516,33 @@ class _Meter:
 
     def add(self, node: Fold, result: str, makes_list: bool) -> None:
         """`accumulator + [value]`, or an insertion."""
-        self.charge(1 + (LIST if makes_list else 0) + 1)
+        if node.macro == "transformMap":
+            self.insert(node, result)
+            return
+        # A list of a constant is a constant.
+        constant = node.body is not None and self.facts[node.body.id].constant is not NOT_CONSTANT
+        self.charge(1 + (LIST if makes_list and not constant else 0) + 1)
         if node.body is not None:
             value = self.emit(node.body)
         else:
             self.charge(1)
             value = self.scope[node.variable]
-        if node.macro == "transformMap":
-            self.charge(1)
-            value = f"{self.scope[node.variable]}, {value}"
         self.settle()
         made = self.helper(extended if makes_list else insert)
         self.out.line(f"{result} = {self.helper(attempt)}({made}, {result}, {value})")
+
+    def insert(self, node: Fold, result: str) -> None:
+        """`cel.@mapInsert(accumulator, key, value)`, of which a failed accumulator lets nothing be evaluated."""
+        assert node.body is not None  # noqa: S101 - it always has one
+        self.charge(1)
+        with self.block(f"if {result}.__class__ is not Failure:"):
+            self.charge(1)
+            value = self.emit(node.body)
+            self.settle()
+            price, call = self.module.constant(one_unit), self.helper(insert)
+            self.out.line(
+                f"{result} = {self.helper(charged)}(S, {price}, {call}, {result}, {self.scope[node.variable]}, {value})"
+            )
 
     def bind(self, node: Bind) -> str:
         # The server evaluates the target twice: for `hasValue` and for `value`.

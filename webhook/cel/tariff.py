@@ -166,7 +166,9 @@ def cost_of(function: str, rows: Sequence[Overload]) -> Cost | None:
             return _first()
         case "bytes" if kinds == ("string",):
             return _first()
-        case "sort" | "@sortByAssociatedKeys" if kinds:
+        case "@sortByAssociatedKeys" if kinds:
+            return lambda arguments, result: _quadratic(arguments[1:], result)
+        case "sort" if kinds:
             return _quadratic
         case "containsIP" if kinds[1:] == ("string",):
             return _contains_ip_text

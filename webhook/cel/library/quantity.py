@@ -206,7 +206,7 @@ def compare(one: Quantity, other: Quantity) -> int:
     scale = min(one.scale, other.scale)
     first = one.value * 10 ** (one.scale - scale)
     second = other.value * 10 ** (other.scale - scale)
-    return (first > second) - (first < second)
+    return int(first > second) - int(first < second)
 
 
 _Q: Final = "kubernetes.Quantity"

@@ -103,7 +103,7 @@ def normalised(text: str, normalize: bool) -> Semver:
         return semver(text)
     parts = text.removeprefix("v").split(".", 2)
     for at, part in enumerate(parts):
-        if len(part) > 1:
+        if len(part.encode("utf-8", "replace")) > 1:
             stripped = part.lstrip("0")
             parts[at] = stripped if stripped[:1].isdigit() else "0" + stripped
     if len(parts) < 3:

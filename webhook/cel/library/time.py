@@ -38,6 +38,8 @@ _RFC3339: Final = re.compile(
 _EPOCH: Final = date(1970, 1, 1).toordinal()
 _MOMENT: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _DAY: Final = 86_400
+_CYCLE: Final = 146_097
+"""Days in 400 years, after which the calendar repeats."""
 
 
 def duration_of_string(text: str) -> Duration:
@@ -149,10 +151,9 @@ def _offset(value: Timestamp, zone: str) -> int:
     found = _zone(zone)
     if found is None:
         return 0
-    try:
-        moment = (_MOMENT + timedelta(seconds=value.ns // SECOND)).astimezone(found)
-    except OverflowError:
-        return 0
+    # A day inside the ends of Python's calendar, where no zone changes its offset.
+    seconds = min(max(value.ns, TIMESTAMP_MIN + 2 * _DAY * SECOND), TIMESTAMP_MAX - 2 * _DAY * SECOND) // SECOND
+    moment = (_MOMENT + timedelta(seconds=seconds)).astimezone(found)
     shift = moment.utcoffset()
     return 0 if shift is None else int(shift.total_seconds())
 
@@ -163,17 +164,22 @@ def _at(field: Callable[[int, int, int], int]) -> Callable[..., int]:
     def access(value: Timestamp, zone: str = "") -> int:
         seconds = value.ns // SECOND + _offset(value, zone)
         days, rest = divmod(seconds, _DAY)
-        return field(min(max(days + _EPOCH, 1), date.max.toordinal()), rest, value.ns % SECOND)
+        return field(days + _EPOCH, rest, value.ns % SECOND)
 
     return access
 
 
 def _day(days: int) -> date:
-    return date.fromordinal(days)
+    """The date, or one of the same month and day 400 years nearer: an offset can leave the years 1 to 9999."""
+    return date.fromordinal(days + (_CYCLE if days < 1 else -_CYCLE if days > date.max.toordinal() else 0))
+
+
+def _year(days: int) -> int:
+    return 0 if days < 1 else 10_000 if days > date.max.toordinal() else _day(days).year
 
 
 _FIELDS: Final[dict[str, Callable[[int, int, int], int]]] = {
-    "getFullYear": lambda days, rest, ns: _day(days).year,
+    "getFullYear": lambda days, rest, ns: _year(days),
     "getMonth": lambda days, rest, ns: _day(days).month - 1,
     "getDate": lambda days, rest, ns: _day(days).day,
     "getDayOfMonth": lambda days, rest, ns: _day(days).day - 1,
