@@ -45,7 +45,8 @@ class Metadata(Struct, frozen=True, kw_only=True):
     remediation: str = ""
     references: tuple[str, ...] = ()
     ticket: str = ""
-    default: Literal["on", "off"] = "on"
+    default: Literal["on", "audit", "off"] = "on"
+    """`on`: warned and recorded; `audit`: recorded; `off`: not loaded unless it is asked for."""
 
 
 class Requirement(Struct, frozen=True):

@@ -34,6 +34,12 @@ def test_a_finding_names_policy_binding_and_validation(bench: Any, pod: Pod) -> 
     assert (finding.error, finding.warn) == (False, True)
 
 
+def test_a_policy_that_only_records_does_not_warn(bench: Any, pod: Pod) -> None:
+    policy = bench.policy(["false"], annotations={"wouldblock.dev/default": "audit"})
+    (finding,) = bench.verdict(policy, pod(), [bench.binding("b")]).findings
+    assert not finding.warn
+
+
 def test_every_binding_counts_whatever_its_actions(bench: Any, pod: Pod) -> None:
     bindings = [bench.binding("b", validationActions=["Audit"]), bench.binding("a", validationActions=["Warn"])]
     verdict = bench.verdict(bench.policy(["false"]), pod(), bindings)

@@ -99,6 +99,7 @@ class Evaluator:
         self._bindings = tuple((each, None if each.match is None else Matcher(each.match)) for each in bindings)
         self._unit = unit
         self._params = params
+        self._warn = spec.meta.default != "audit"
         calls = unit.calls
         self._conditions = tuple(
             (calls[number], each.expression) for each, number in zip(spec.conditions, layout.conditions, strict=True)
@@ -241,6 +242,7 @@ class Evaluator:
             message=failure.message,
             severity=self._spec.meta.severity,
             error=failure.error,
+            warn=self._warn,
         )
 
 

@@ -234,8 +234,8 @@ def _read_meta(reader: Reader, name: str, annotations: Mapping[str, str]) -> Met
             reader.report(at, f"unknown annotation, expected one of {', '.join(ANNOTATIONS + each for each in known)}")
         elif field == "severity" and value not in list(Severity):
             reader.report(at, f"expected one of {', '.join(Severity)}, found {value!r}")
-        elif field == "default" and value not in ("on", "off"):
-            reader.report(at, f'expected "on" or "off" (in quotes), found {value!r}')
+        elif field == "default" and value not in ("on", "audit", "off"):
+            reader.report(at, f'expected "on", "audit" or "off" (in quotes), found {value!r}')
         else:
             given[field] = value.strip()
     return Metadata(
@@ -245,8 +245,11 @@ def _read_meta(reader: Reader, name: str, annotations: Mapping[str, str]) -> Met
         remediation=given.get("remediation", ""),
         references=tuple(part for each in given.get("references", "").split(",") if (part := each.strip())),
         ticket=given.get("ticket", ""),
-        default="off" if given.get("default") == "off" else "on",
+        default=_DEFAULTS.get(given.get("default", ""), "on"),
     )
+
+
+_DEFAULTS: Mapping[str, Literal["on", "audit", "off"]] = {"audit": "audit", "off": "off"}
 
 
 def _conditions(reader: Reader, spec: Mapping[str, Any]) -> tuple[Named, ...]:
