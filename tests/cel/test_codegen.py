@@ -7,6 +7,7 @@ import re
 import threading
 from typing import Any
 
+import msgspec
 import pytest
 
 from webhook.cel.activation import Activation
@@ -19,6 +20,7 @@ from webhook.cel.fold import fold
 from webhook.cel.library import FUNCTIONS
 from webhook.cel.parser import parse
 from webhook.cel.program import FAULTS, fault, load
+from webhook.cel.sure import sure_types
 from webhook.cel.unit import EvalError, Expression, Inputs, compile_unit
 
 GOLDEN = {
@@ -98,6 +100,14 @@ def test_golden_source(text: str) -> None:
     assert source(text) == GOLDEN[text]
 
 
+def test_the_example_of_the_module_is_true() -> None:
+    from webhook.cel import codegen
+
+    text = (codegen.__doc__ or "").partition("def e1(S):")[2]
+    made = source("has(object.spec) && object.spec.replicas > 5").partition("def e1(S):")[2]
+    assert "".join(text.split()) == "".join(made.split())
+
+
 def test_the_same_tree_gives_the_same_bytes() -> None:
     text = "object.a.exists(x, x.b == 1 || x.c.all(y, y > 2)) ? [1, 2].map(z, z * 2) : [{'a': 1}.size()]"
     assert source(text) == source(text)
@@ -175,8 +185,11 @@ def test_no_name_enters_the_source() -> None:
 def exact(text: str, object: Any) -> Any:
     """The expression by its exact form alone."""
     context = Context(Module(), FUNCTIONS)
-    checked = check(parse(text), policy_env(FUNCTIONS, params=False, authorizer=True, variables={}))
-    body = Body(context, checked, analyse(checked, fold(checked)), {}, exact=True)
+    env = policy_env(FUNCTIONS, params=False, authorizer=True, variables={})
+    checked = check(parse(text), env)
+    folded = fold(checked)
+    checked = msgspec.structs.replace(checked, types=sure_types(checked, env))
+    body = Body(context, checked, analyse(checked, folded), {}, exact=True)
     body.finish("e", body.value(checked.tree))
     load(context.module.source(), context.module.namespace, "exact")
     try:

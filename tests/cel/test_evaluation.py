@@ -99,6 +99,8 @@ def error(text: str) -> EvalError:
         ("object.?spec.l.x.orValue(1)", error("unsupported index type 'string' in list")),
         ("object.spec.?n.orValue(1 / 0)", 3),
         ("object.spec.?nope.orValue(1 / 0)", error("division by zero")),
+        ("object.spec.?nope[object.zz.all(x, x)].orValue(7)", 7),
+        ("object.spec.?nope[1 / 0].orValue(7)", 7),
         ("object.spec.?n.optMap(n, n + 1).value()", 4),
         ("object.spec.?nope.optMap(n, n + 1).hasValue()", False),
         ("object.spec.?n.optFlatMap(n, optional.none()).hasValue()", False),

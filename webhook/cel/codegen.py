@@ -10,7 +10,10 @@ of their own that runs only if the fast form raised. CEL is pure, so evaluating 
     def e1(S):
         o1 = S.object
         try:
-            t1 = ((k1 in t2 if (t2 := o1).__class__ is dict else has(t2, k1)) and greater(o1[k1][k2], k3))
+            t1 = (
+                (k1 in o1 if o1.__class__ is dict else has(o1, k1))
+                and (t2 > k3 if (t2 := o1[k1][k2]).__class__ is int else greater(t2, k3))
+            )
         except FAULTS:
             t1 = h1(S)
         return t1
@@ -146,6 +149,8 @@ class Body:
             return str(special(self, node))
         if isinstance(node, Call) and node.function in _LAZY and node.target is not None:
             return self.lazy(node)
+        if isinstance(node, Index) and self.checked.type(node.operand).kind == "optional":
+            return self.optional_index(node)
         result = self.out.temporary()
         inner = self.spilled(operands(node, self.checked))
         self.out.line(f"{result} = {self.combine(node, inner)}")
@@ -394,6 +399,14 @@ class Body:
         for header, branch in ((f"if {condition}:", node.then), ("else:", node.otherwise)):
             with self.block(header):
                 self.out.line(f"{result} = {self.value(branch)}")
+        return result
+
+    def optional_index(self, node: Index) -> str:
+        """`x[key]` of an optional: the key only if there is something."""
+        result = self.out.temporary()
+        self.out.line(f"{result} = {self.value(node.operand)}")
+        with self.block(f"if {result} is not NONE:"):
+            self.out.line(f"{result} = {self.module.helper(runtime.optional_index)}({result}, {self.value(node.key)})")
         return result
 
     def lazy(self, node: Call) -> str:
