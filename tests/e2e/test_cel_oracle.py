@@ -32,18 +32,15 @@ SHOWN = 12
 """As many differences are made small and shown."""
 
 TOLERATED: dict[str, float] = {
-    "crash": 20,
-    "value": 20,
-    "value for error": 20,
-    "error for value": 5,
-    "the metered form differs": 50,
-    "compile_errors for value": 5,
-    "compile_errors for error": 5,
-    "value for compile_errors": 90,
-    "error for compile_errors": 90,
-    "error text": 40,
-    "cost": 450,
-    "compile text": 300,
+    "value": 2,
+    "value for error": 2,
+    "error for value": 2,
+    "value for compile_errors": 1,
+    "error for compile_errors": 2,
+    "compile_errors for error": 4,
+    "error text": 4,
+    "cost": 40,
+    "compile text": 40,
 }
 """By kind: as many differences in 10,000 expressions are known. Lower them with what is mended."""
 
@@ -180,7 +177,7 @@ def _check(oracle: Oracle, kinds: Counter[str], found: list[Difference]) -> None
     """Fails when there are more differences of a kind than are known, with small examples of each sort."""
     number = kinds.total()
     wrong = Counter(each.kind for each in found)
-    many = {kind for kind, count in wrong.items() if count > TOLERATED.get(kind, 0) * number / 10_000}
+    many = {kind for kind, count in wrong.items() if count > TOLERATED.get(kind, 0) * (number + 5_000) / 10_000}
     if many:
         alike = {each.signature: each for each in reversed(found) if each.kind in many}
         shown = {str(smallest(oracle, each)): None for each in list(alike.values())[:SHOWN]}
@@ -213,14 +210,14 @@ def test_a_wrong_answer_is_found_and_made_small(
 
     def lying(question: Question) -> dict[str, Any]:
         answer = honest(question)
-        return {"value": {"string": "a lie"}} if "value" in answer and ".size()" in str(question.expression) else answer
+        return {"value": {"string": "a lie"}} if "value" in answer and "dyn(" in str(question.expression) else answer
 
     monkeypatch.setattr(comparison, "ours", lying)
     kinds, found = _agreement(oracle, questions(SEED, held), 1_500)
     lies = [each for each in found if each.kind == "value" and each.ours == {"value": {"string": "a lie"}}]
     assert lies, kinds
     small = str(smallest(oracle, lies[0]).question.expression)
-    assert ".size()" in small and len(small) <= 20
+    assert "dyn(" in small and len(small) <= 20
 
 
 def test_what_is_refused_here_is_not_agreement() -> None:

@@ -59,7 +59,7 @@ def questions(seed: int, held: list[Held], *, typed: bool = False) -> Iterator[Q
         params = _PARAMS if chance.random() < 0.8 else None
         if declared and params:
             usual.append(Variable("params", DYN, (params,)))
-        named = _variables(chance, usual) if chance.random() < 0.15 else []
+        named = _variables(chance, usual) if chance.random() < 0.04 else []
         # What it takes to make variables is paid once for several expressions.
         for _ in range(8 if named else 1):
             returns = chance.choices(_RETURNS, (14, 4, 1, 1))[0]
@@ -71,6 +71,7 @@ def questions(seed: int, held: list[Held], *, typed: bool = False) -> Iterator[Q
                 tuple(named),
                 params,
                 declared,
+                chance.random() < 0.4,
                 typed,
             )
 
