@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 import msgspec
 
-from webhook.cel import meter, program
+from webhook.cel import meter, metering, program
 from webhook.cel.activation import MISSING, Activation, Deferred, Missing
 from webhook.cel.check import check
 from webhook.cel.codegen import Context, generate
@@ -171,9 +171,9 @@ class Evaluation:
         """The value of expression `index` or an `EvalError`, and what it cost in the server's units, variables that it
         was the first to ask for included. Only of units compiled as `metered`, which have no `value`."""
         before = self._activation.cost
-        found = meter.run(self._calls[index], self._activation)
+        found = metering.run(self._calls[index], self._activation)
         cost = self._activation.cost - before
-        return (EvalError(found.text) if isinstance(found, meter.Failure) else found), cost
+        return (EvalError(found.text) if isinstance(found, metering.Failure) else found), cost
 
     def forget_variables(self) -> None:
         self._activation.forget()
