@@ -1,7 +1,15 @@
 """CEL for Kubernetes, compiled to Python: text → tokens → tree → types → Python source → code object.
 
-Knows nothing of Kubernetes beyond its function libraries: policies, bindings and reviews are `manifest.py`'s.
+Knows nothing of Kubernetes beyond its function libraries: policies, bindings and reviews are `manifest`'s.
 
-The package's surface is `compile_unit`: a *unit* is the set of expressions that share variables and are
+The package's surface is `unit.compile_unit`: a *unit* is the set of expressions that share variables and are
 evaluated against the same inputs, such as one ValidatingAdmissionPolicy.
+
+| stage | modules |
+| --- | --- |
+| text | `lexer parser macros tree diagnostics` |
+| meaning | `types env check`, `overload` and `library/*` (the table of functions), `validate` and `fold` (what the server does with literals) |
+| code | `sure` and `facts` (what is known of a node), `codegen calls loops emit`, `program` (the one `exec`) |
+| run time | `values equality error runtime dispatch activation patterns text` |
+| cost | `tariff`, `meter` (the form of code that counts), `metering` (what it calls) |
 """
