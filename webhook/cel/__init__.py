@@ -8,7 +8,8 @@ evaluated against the same inputs, such as one ValidatingAdmissionPolicy.
 | stage | modules |
 | --- | --- |
 | text | `lexer parser macros tree diagnostics` |
-| meaning | `types env check`, `overload` and `library/*` (the table of functions), `validate` and `fold` (what the server does with literals) |
+| meaning | `types env check`; `overload` and `library/*`, the table of functions |
+| literals | `validate` and `fold`: what the server checks and computes when it compiles |
 | code | `sure` and `facts` (what is known of a node), `codegen calls loops emit`, `program` (the one `exec`) |
 | run time | `values equality error runtime dispatch activation patterns text` |
 | cost | `tariff`, `meter` (the form of code that counts), `metering` (what it calls) |
