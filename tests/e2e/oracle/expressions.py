@@ -81,7 +81,11 @@ REQUEST: Final = {
     "options": {"apiVersion": "meta.k8s.io/v1", "kind": "UpdateOptions"},
 }
 NAMESPACE: Final = {
-    "metadata": {"name": "default", "labels": {"env": "prod"}, "annotations": {"a.b/c": "x"}},
+    "metadata": {
+        "name": "default",
+        "labels": {"env": "prod", "kubernetes.io/metadata.name": "default"},
+        "annotations": {"a.b/c": "x"},
+    },
     "spec": {"finalizers": ["kubernetes"]},
     "status": {"phase": "Active"},
 }
