@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from tests.e2e.oracle.process import Oracle
 from tests.e2e.plane.answers import Answering
 from tests.e2e.plane.binaries import Binaries, find
 from tests.e2e.plane.cluster import Cluster
@@ -30,6 +31,15 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def binaries() -> Binaries:
     """kube-apiserver, etcd, kubectl; built on first use (minutes), progress on the terminal."""
     return find(lambda line: print(f"controlplane: {line}", file=sys.__stderr__, flush=True))
+
+
+@pytest.fixture(scope="session")
+def oracle(binaries: Binaries) -> Iterator[Oracle]:
+    """The API server's own CEL, without a server."""
+    if not binaries.has("celeval"):
+        pytest.skip(f"{binaries.folder} holds no celeval: unset KUBEBUILDER_ASSETS, so that the project's own is built")
+    with Oracle(binaries) as process:
+        yield process
 
 
 @pytest.fixture(scope="session")

@@ -22,7 +22,6 @@ from tests.e2e.oracle.comparison import AGREE, REFUSED, Difference, Question, ca
 from tests.e2e.oracle.expressions import Generator, Variable
 from tests.e2e.oracle.process import Oracle
 from tests.e2e.oracle.questions import Held, objects, questions
-from tests.e2e.plane.binaries import Binaries
 from webhook.cel.types import DYN, INT
 
 EXPRESSIONS = int(os.environ.get("WOULDBLOCK_ORACLE_EXPRESSIONS", "20000"))
@@ -43,12 +42,6 @@ TOLERATED: dict[str, float] = {
     "compile text": 40,
 }
 """By kind: as many differences in 10,000 expressions are known. Lower them with what is mended."""
-
-
-@pytest.fixture(scope="session")
-def oracle(binaries: Binaries) -> Iterator[Oracle]:
-    with Oracle(binaries) as process:
-        yield process
 
 
 @pytest.fixture(scope="session")

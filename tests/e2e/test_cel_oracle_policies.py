@@ -19,7 +19,6 @@ import msgspec
 import pytest
 
 from tests.e2e.oracle.process import Oracle
-from tests.e2e.plane.binaries import Binaries
 from webhook.check import cases
 from webhook.check.cases import Case, CaseFile
 from webhook.load import gather, shipped
@@ -58,12 +57,6 @@ class Said(NamedTuple):
 
 
 DENIED = re.compile(r".* with binding '([^']*)' denied request: (.*)", re.DOTALL)
-
-
-@pytest.fixture(scope="module")
-def oracle(binaries: Binaries) -> Iterator[Oracle]:
-    with Oracle(binaries) as process:
-        yield process
 
 
 @pytest.mark.parametrize("name", FILES)
