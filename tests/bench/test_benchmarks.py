@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from benchmarks import exchange, gate, instructions, measure, policies, subjects, table
+from benchmarks import exchange, gate, instructions, measure, policies, speed, subjects, table
 from benchmarks.__main__ import _held
 from benchmarks.measure import Row, Run
 from webhook.bench.gate import Window
@@ -161,6 +161,15 @@ def test_the_baseline_names_every_subject_of_its_environments() -> None:
 def test_what_a_run_comes_to(run: Run, code: int, says: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert gate.verdict(run) == code
     assert says in capsys.readouterr().out
+
+
+def test_a_slow_machine_fails_nothing_and_passes_what_it_can(capsys: pytest.CaptureFixture[str]) -> None:
+    slow = speed.ENOUGH - 0.01
+    assert gate.verdict(Run(1, [window(12)]), slow) == 3
+    assert "of the reference's speed" in capsys.readouterr().out
+    assert gate.verdict(Run(1, [window(12)]), speed.ENOUGH) == 1
+    assert gate.verdict(Run(0, [window(2)]), slow) == 0
+    assert 0.01 < speed.share() < 100
 
 
 def test_a_busy_machine_is_loud_and_not_red() -> None:
