@@ -15,7 +15,7 @@ from webhook.bench import corpus
 REFERENCE_BYTES_PER_US = 192.0
 """`json.loads` of a 10.3 KB UPDATE review in 53.7 µs: CPython 3.11.7 on the machine that the targets were set on."""
 ENOUGH = 1.0
-"""Below this share of the reference's speed a latency that is too high says nothing about the limit, which was set there."""
+"""Below this share of the reference's speed a latency that is too high says nothing: the limit was set there."""
 _ROUNDS, _REPEATS = 20, 20
 
 
