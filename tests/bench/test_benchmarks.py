@@ -8,6 +8,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from benchmarks import exchange, gate, instructions, measure, policies, speed, subjects, table
@@ -169,6 +170,8 @@ def test_a_slow_machine_fails_nothing_and_passes_what_it_can(capsys: pytest.Capt
     assert "of the reference's speed" in capsys.readouterr().out
     assert gate.verdict(Run(1, [window(12)]), speed.ENOUGH) == 1
     assert gate.verdict(Run(0, [window(2)]), slow) == 0
+    idle = msgspec.structs.replace(window(12), target_cpu_ms=0.2, answered_per_second=200.0)
+    assert gate.verdict(Run(1, [idle]), slow) == 1, "what only waits is slow on any machine"
     assert 0.01 < speed.share() < 100
 
 
