@@ -26,6 +26,19 @@ TEMPLATE_PATH: Mapping[str, tuple[str, ...]] = {
 }
 """Kind → path to the value that holds the pod's `metadata` and `spec`."""
 
+KINDS: Mapping[tuple[str, str], str] = {
+    ("", "pods"): "Pod",
+    ("", "podtemplates"): "PodTemplate",
+    ("", "replicationcontrollers"): "ReplicationController",
+    ("apps", "replicasets"): "ReplicaSet",
+    ("apps", "deployments"): "Deployment",
+    ("apps", "statefulsets"): "StatefulSet",
+    ("apps", "daemonsets"): "DaemonSet",
+    ("batch", "jobs"): "Job",
+    ("batch", "cronjobs"): "CronJob",
+}
+"""(group, resource) → kind, of all that carry a pod."""
+
 CONTAINER_LISTS = ("initContainers", "containers", "ephemeralContainers")
 """In the order in which Kubernetes walks them, which is the order of names in its texts."""
 

@@ -12,16 +12,9 @@ from __future__ import annotations
 import re
 from typing import NamedTuple
 
-KINDS = {
-    ("", "pods"): "Pod",
-    ("", "replicationcontrollers"): "ReplicationController",
-    ("apps", "replicasets"): "ReplicaSet",
-    ("apps", "deployments"): "Deployment",
-    ("apps", "statefulsets"): "StatefulSet",
-    ("apps", "daemonsets"): "DaemonSet",
-    ("batch", "jobs"): "Job",
-    ("batch", "cronjobs"): "CronJob",
-}
+from webhook import workload
+
+KINDS = {key: kind for key, kind in workload.KINDS.items() if kind != "PodTemplate"}
 """(group, resource) → kind, as owners are written. Others are called by their resource."""
 
 _HASHED = re.compile(r"(.+)-([4-9bcdf]{1,10})")

@@ -15,19 +15,9 @@ from webhook.native.pod_security.evaluate import Results, evaluate, message
 from webhook.native.pod_security.level import LATEST, NEWEST_MINOR, EvaluatedLevel, Level, Standard, in_force, minor
 from webhook.policy import PASS, Context, Finding, Severity, Verdict
 from webhook.review import Request
-from webhook.workload import Pod, items, mapping, pod, text
+from webhook.workload import KINDS, Pod, items, mapping, pod, text
 
-RESOURCES: Mapping[tuple[str, str], str] = {
-    ("", "pods"): "Pod",
-    ("", "podtemplates"): "PodTemplate",
-    ("", "replicationcontrollers"): "ReplicationController",
-    ("apps", "replicasets"): "ReplicaSet",
-    ("apps", "deployments"): "Deployment",
-    ("apps", "statefulsets"): "StatefulSet",
-    ("apps", "daemonsets"): "DaemonSet",
-    ("batch", "jobs"): "Job",
-    ("batch", "cronjobs"): "CronJob",
-}
+RESOURCES = KINDS
 """(group, resource) that Pod Security evaluates → kind. Subresources of controllers are not looked at."""
 
 POD_SUBRESOURCES = ("ephemeralcontainers", "resize")
