@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from webhook.audit import source
-from webhook.audit.source import Place, Unreadable, read
+from webhook.audit.source import Place, Unreadable, files, read, unpack
+from webhook.audit.source import lines as lines_module
 from webhook.errors import UserError
 
 
@@ -45,7 +45,7 @@ def test_blocks_do_not_matter(lines: list[bytes], size: int, closed: bool) -> No
     text = b"\n".join([b"x", *lines]) + (b"\n" if closed else b"")
     pieces = [text[i : i + size] for i in range(0, len(text), size)]
     found = []
-    for block in source._split("f", pieces, Unreadable()):
+    for block in lines_module.split("f", pieces, Unreadable()):
         offset = block.offset
         for line in block.lines:
             assert text[offset : offset + len(line)] == line
@@ -62,7 +62,8 @@ def test_gzip_by_content_and_members_in_a_row(tmp_path: Path) -> None:
 
 
 def test_a_member_that_is_much_larger_than_a_block(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(source, "BLOCK", 64)
+    monkeypatch.setattr(unpack, "BLOCK", 64)
+    monkeypatch.setattr(files, "BLOCK", 64)
     file = tmp_path / "audit.log.gz"
     lines = [b"line %d" % number * 5 for number in range(400)]
     file.write_bytes(gzip.compress(b"\n".join(lines) + b"\n"))
@@ -105,8 +106,8 @@ def test_garbage_inside_a_gzip(tmp_path: Path) -> None:
 
 
 def test_a_line_without_end_is_skipped_to_its_newline(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(source, "BLOCK", 1_000)
-    monkeypatch.setattr(source, "LINE_MAX", 10_000)
+    monkeypatch.setattr(files, "BLOCK", 1_000)
+    monkeypatch.setattr(lines_module, "LINE_MAX", 10_000)
     file = tmp_path / "audit.log"
     file.write_bytes(b"one\n" + b"x" * 123_456 + b"\ntwo\n")
     unreadable = Unreadable()

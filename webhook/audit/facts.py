@@ -19,7 +19,7 @@ from webhook.audit import events
 from webhook.audit.attribution import UNKNOWN, Origin, origin
 from webhook.audit.events import Event
 from webhook.audit.fact import Annotations, Fact, Own
-from webhook.audit.source import Lines, Unreadable
+from webhook.audit.source import Events, Lines, Unreadable
 
 _HOUR = 3_600_000_000
 REGISTRATION = "admissionregistration.k8s.io"
@@ -157,6 +157,17 @@ class Collector:
         if not events.is_event(event):
             self._unreadable.add("not_audit_event", file, offset)
             return
+        self._take(event, file, offset)
+
+    def add_events(self, found: Events) -> None:
+        """What an export format's reader took out of its envelopes."""
+        for record in found.records:
+            if not record.cut:
+                self._take(record.event, found.file, record.offset)
+            elif operation := events.operation(record.event):
+                self._cut(record.event, operation, found.file, record.offset)
+
+    def _take(self, event: Event, file: str, offset: int) -> None:
         try:
             time = events.received(event)
         except (ValueError, OverflowError):
@@ -192,9 +203,12 @@ class Collector:
         event = None if reason == "not_audit_event" else events.salvage(line)
         if event is not None and (operation := events.operation(event)):
             reason = "cut_event" if not open_end else reason
-            fact = msgspec.structs.replace(self._fact(event, operation, file, offset), cut=True)
-            self.facts.cut.append((_request(event), self._number(fact)))
+            self._cut(event, operation, file, offset)
         self._unreadable.add(reason, file, offset)
+
+    def _cut(self, event: Event, operation: str, file: str, offset: int) -> None:
+        fact = msgspec.structs.replace(self._fact(event, operation, file, offset), cut=True)
+        self.facts.cut.append((_request(event), self._number(fact)))
 
     def _number(self, fact: Fact) -> int:
         number = self._index.get(fact)
