@@ -40,6 +40,11 @@ def test_the_kinds_are_the_ones_that_kubernetes_has() -> None:
     assert dict(workload.TEMPLATE_PATH) == {kind: tuple(filter(None, path.split("."))) for kind, path in PATHS.items()}
 
 
+def pod_of(obj: Any, kind: str) -> workload.Pod | None:
+    holder = workload.template(obj, kind)
+    return None if holder is None else workload.pod(holder)
+
+
 @pytest.mark.parametrize("kind", PATHS)
 def test_every_kind_gives_its_pod(kind: str) -> None:
     pod = {
@@ -54,7 +59,7 @@ def test_every_kind_gives_its_pod(kind: str) -> None:
             "volumes": [{"name": "v", "secret": {}}, {"name": "w"}],
         },
     }
-    found = workload.pod(wrapped(pod, kind), kind)
+    found = pod_of(wrapped(pod, kind), kind)
     assert found is not None
     assert found.annotations == {"a": "b"}
     assert [each.name for each in found.containers] == ["i", "c", "d", "e"]
@@ -66,16 +71,16 @@ def test_every_kind_gives_its_pod(kind: str) -> None:
 
 
 def test_other_kinds_have_no_pod() -> None:
-    assert workload.pod({"spec": {"template": {"spec": {}}}}, "Rollout") is None
+    assert pod_of({"spec": {"template": {"spec": {}}}}, "Rollout") is None
 
 
 @pytest.mark.parametrize("obj", [None, [], "x", 1, True])
 def test_what_is_no_object_has_no_pod(obj: Any) -> None:
-    assert workload.pod(obj, "Pod") is None
+    assert pod_of(obj, "Pod") is None
 
 
 def test_a_missing_template_is_an_empty_pod() -> None:
-    found = workload.pod({"spec": {"template": None}}, "ReplicationController")
+    found = pod_of({"spec": {"template": None}}, "ReplicationController")
     assert found is not None
     assert found.containers == ()
     assert not found.windows
@@ -83,7 +88,7 @@ def test_a_missing_template_is_an_empty_pod() -> None:
 
 
 def test_hostusers_true_is_no_user_namespace() -> None:
-    found = workload.pod({"spec": {"hostUsers": True, "os": {"name": "linux"}}}, "Pod")
+    found = pod_of({"spec": {"hostUsers": True, "os": {"name": "linux"}}}, "Pod")
     assert found is not None
     assert not found.own_users
     assert not found.windows
@@ -106,5 +111,5 @@ def test_any_json_is_survived(obj: Any, kind: str) -> None:
     workload.owner({"metadata": obj})
     workload.owner({"metadata": {"ownerReferences": obj}})
     workload.owner({"metadata": {"ownerReferences": [obj]}})
-    workload.pod(obj, kind)
-    workload.pod(wrapped({"spec": obj}, kind), kind)
+    pod_of(obj, kind)
+    pod_of(wrapped({"spec": obj}, kind), kind)

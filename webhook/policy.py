@@ -126,13 +126,16 @@ class Context:
     several policies compute from the same object (keyed by a private sentinel of that code).
     """
 
-    __slots__ = ("_clock", "_deadline", "_object", "_old_object", "memo", "request", "state")
+    __slots__ = ("_clock", "_deadline", "_object", "_old_object", "memo", "request", "state", "texts")
 
     def __init__(self, request: review.Request, *, state: State, clock: Callable[[], float], deadline: float) -> None:
         """`deadline` is a time of `clock`, in seconds (`time.monotonic` or a fake)."""
         self.request = request
         self.state = state
         self.memo: dict[Any, Any] = {}
+        self.texts = True
+        """Whether anybody will read messages and audit annotations; else only which findings there are matters, and
+        a policy may leave its texts empty."""
         self._clock = clock
         self._deadline = deadline
         self._object: Any = msgspec.UNSET
@@ -154,10 +157,12 @@ class Context:
     def of_old_object(self) -> Context:
         """The same request with `oldObject` in the place of `object`: would what is stored pass?
 
-        Its `object` and `old_object` are the very same value: a policy that judges changes sees none.
+        Its `object` and `old_object` are the very same value: a policy that judges changes sees none. Nobody reads
+        its texts.
         """
         old = Context(self.request, state=self.state, clock=self._clock, deadline=self._deadline)
         old._object = old._old_object = self.old_object
+        old.texts = False
         return old
 
     def check_deadline(self) -> None:

@@ -86,10 +86,10 @@ def text(value: Any) -> str:
     return value if type(value) is str else ""
 
 
-def pod(obj: Any, kind: str) -> Pod | None:
-    """The pod of an object of this kind; None for kinds without one and for what is no object at all.
+def template(obj: Any, kind: str) -> Mapping[str, Any] | None:
+    """What holds the `metadata` and `spec` of an object's pod; None for kinds without one and for what is no object.
 
-    A template that is missing or null (ReplicationControllers may do without) is an empty pod.
+    A template that is missing or null (ReplicationControllers may do without) is empty.
     """
     path = TEMPLATE_PATH.get(kind)
     if path is None or type(obj) is not dict:
@@ -97,9 +97,19 @@ def pod(obj: Any, kind: str) -> Pod | None:
     holder: Mapping[str, Any] = obj
     for step in path:
         holder = mapping(holder.get(step))
+    return holder
+
+
+def annotations_of(holder: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The annotations of what holds a `metadata`."""
+    return mapping(mapping(holder.get("metadata")).get("annotations"))
+
+
+def pod(holder: Mapping[str, Any]) -> Pod:
+    """The pod of a `template`, taken apart."""
     spec = mapping(holder.get("spec"))
     return Pod(
-        annotations=mapping(mapping(holder.get("metadata")).get("annotations")),
+        annotations=annotations_of(holder),
         spec=spec,
         security=mapping(spec.get("securityContext")),
         containers=tuple([_container(each) for name in CONTAINER_LISTS for each in items(spec.get(name))]),

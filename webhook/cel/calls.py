@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 _PRIMITIVE: Final = ("null", "bool", "int", "uint", "double", "string", "bytes")
 _EXACT: Final = 2**53
 """Below it, comparing a number with a constant exactly and as doubles is the same."""
+_INLINE: Final = 5
+"""Steps of an optional path that are written out."""
 _TESTS: Final = {"string": "str", "int": "int", "bool": "bool", "double": "float", "bytes": "bytes", "list": "list"}
 """Types that one look at the class of a value can tell."""
 
@@ -163,8 +165,17 @@ def optional_path(body: Body, node: Node) -> tuple[Node, list[str]] | None:
 
 
 def path_expression(body: Body, base: str, fields: list[str]) -> str:
-    """What stands at the end of an optional path, or `ABSENT`: no optional is made on the way."""
-    return f"{body.module.helper(runtime.at_path)}({', '.join([base, *map(body.constant, fields)])})"
+    """What stands at the end of an optional path, or `ABSENT`: no optional is made on the way, and no call while
+    there are maps. Each step stands inside the next one's test."""
+    if len(fields) > _INLINE:
+        return f"{body.module.helper(runtime.at_path)}({', '.join([base, *map(body.constant, fields)])})"
+    step = body.module.helper(runtime.at_step)
+    found = base
+    for turn, field in enumerate(map(body.constant, fields)):
+        first, again = body.held(found)
+        absent = f"ABSENT if {again} is ABSENT else " if turn else ""
+        found = f"({again}.get({field}, ABSENT) if {first}.__class__ is dict else {absent}{step}({again}, {field}))"
+    return found
 
 
 def _or_value(body: Body, node: Call, inner: list[str]) -> str:

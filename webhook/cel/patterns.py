@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import weakref
 from functools import lru_cache
 from typing import Any
 
@@ -19,6 +20,38 @@ _WORK = 20_000_000
 """Characters times instructions that RE2 may have to look at: some tenths of a second at worst."""
 _ANY_BYTE = re.compile(r"(?<!\\)(?:\\\\)*\\C")
 """Go has no `\\C`."""
+
+
+class _Table(dict[str, bool]):
+    __slots__ = ("__weakref__",)
+
+
+class Answers:
+    """What patterns said of short texts: images, quantities and names come again and again, and a look-up takes a
+    twentieth of a match. One bound for all patterns together, for their number is the users' choice."""
+
+    def __init__(self, room: int) -> None:
+        self._room = self._left = room
+        self._tables: weakref.WeakValueDictionary[int, _Table] = weakref.WeakValueDictionary()
+
+    def table(self) -> _Table:
+        """An empty table for one pattern; it lives as long as the pattern."""
+        made = _Table()
+        self._tables[id(made)] = made
+        return made
+
+    def note(self, table: _Table, text: str, answer: bool) -> None:
+        self._left -= 1
+        if self._left < 0:
+            for each in list(self._tables.values()):
+                each.clear()
+            self._left = self._room
+        table[text] = answer
+
+
+_SHORT = 128
+"""Code points of a text whose answer is worth keeping."""
+_answers = Answers(room=16_384)
 
 
 class Pattern:
@@ -46,13 +79,21 @@ class Pattern:
         charged = 10 * _LIMIT // -(-len(text) // 4) if text else _WORK
         longest = self.longest = min(charged, _WORK // max(self._regexp.programsize, 1))
 
+        known = _answers.table()
+
         def search(subject: str) -> bool:
+            answer = known.get(subject)
+            if answer is not None:
+                return answer
             if len(subject) > longest:
                 raise self._too_long(len(subject))
             try:
-                return bool(match(subject.encode()))
+                answer = bool(match(subject.encode()))
             except UnicodeEncodeError:
-                return bool(match(subject.encode("utf-8", "replace")))
+                answer = bool(match(subject.encode("utf-8", "replace")))
+            if len(subject) <= _SHORT:
+                _answers.note(known, subject, answer)
+            return answer
 
         self.search = search
 

@@ -126,6 +126,11 @@ def at_path(value: Any, *fields: str) -> Any:
     return value
 
 
+def at_step(value: Any, field: str) -> Any:
+    """One step of a path, on what is no plain map."""
+    return optional_select(value, field).value
+
+
 def optional_index(operand: Any, key: Any) -> Optional:
     """`operand[?key]`, and `operand[key]` on an optional."""
     if operand.__class__ is Optional:

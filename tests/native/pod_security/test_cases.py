@@ -41,7 +41,7 @@ RUNS = [
 @pytest.mark.parametrize(("function", "case"), RUNS)
 def test_case(function: Any, case: dict[str, Any]) -> None:
     assert case.keys() <= {"name", "pod", "expect", "from", "before"}
-    pod = workload.pod(case["pod"], "Pod")
+    pod = workload.pod(case["pod"])
     assert pod is not None
     expected = None if case["expect"] == "pass" else Violation(**case["expect"])
     assert function(pod) == expected
@@ -60,5 +60,5 @@ def test_each_version_has_a_case_either_way(check: Check) -> None:
 def test_a_version_without_its_function_would_be_noticed(check: Check) -> None:
     """For each function but the first there is a case on which it and the one before differ."""
     for (_, older), (since, newer) in zip(check.versions, check.versions[1:], strict=False):
-        pods = [workload.pod(case["pod"], "Pod") for case in cases(check) if applies(case, since)]
+        pods = [workload.pod(case["pod"]) for case in cases(check) if applies(case, since)]
         assert any(older(pod) != newer(pod) for pod in pods if pod is not None), since

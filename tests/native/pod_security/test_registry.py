@@ -8,6 +8,7 @@ import pytest
 
 from webhook.native.pod_security.check import Check, Violation
 from webhook.native.pod_security.registry import CHECKS, resolve, validate
+from webhook.native.pod_security.screen import EVERYTHING
 from webhook.workload import Pod
 
 
@@ -44,9 +45,9 @@ def test_refused(checks: list[Check], complaint: str) -> None:
 
 def test_an_override_holds_from_its_own_version_on() -> None:
     runs = resolve([check(id="b", level="restricted", versions=((10, fails),), overrides=("a",)), check()])
-    assert runs["restricted", 9] == (("a", passes),)
-    assert runs["restricted", 10] == (("b", fails),)
-    assert runs["baseline", 10] == (("a", passes),)
+    assert runs["restricted", 9] == (("a", passes, EVERYTHING),)
+    assert runs["restricted", 10] == (("b", fails, EVERYTHING),)
+    assert runs["baseline", 10] == (("a", passes, EVERYTHING),)
 
 
 def test_nineteen() -> None:

@@ -131,7 +131,7 @@ OVERLOADS: Final = (
     row("double(int) -> double", double_of_number),
     row("double(uint) -> double", double_of_number),
     row("double(string) -> double", double_of_string),
-    row("string(string) -> string", same, template="{0}", total=True),
+    row("string(string) -> string", same, template="{0}", total=True, likely=True),
     row("string(bool) -> string", string_of_bool, total=True),
     row("string(int) -> string", string_of_int, total=True),
     row("string(uint) -> string", string_of_int, total=True),

@@ -11,11 +11,12 @@ from typing import Any, Literal
 
 from msgspec import Struct
 
-from webhook.native.pod_security.evaluate import Results, evaluate, message
+from webhook.native.pod_security.evaluate import Failures, Results, evaluate, message
 from webhook.native.pod_security.level import LATEST, NEWEST_MINOR, EvaluatedLevel, Level, Standard, in_force, minor
+from webhook.native.pod_security.screen import suspects
 from webhook.policy import PASS, Context, Finding, Severity, Verdict
 from webhook.review import Request
-from webhook.workload import KINDS, Pod, items, mapping, pod, text
+from webhook.workload import KINDS, Pod, annotations_of, items, mapping, pod, template, text
 
 RESOURCES = KINDS
 """(group, resource) that Pod Security evaluates → kind. Subresources of controllers are not looked at."""
@@ -38,14 +39,24 @@ class PodSecurityConfig(Struct, frozen=True, kw_only=True):
     """N of the API server's version 1.N: it knows no rules newer than itself."""
 
 
-class Case(Struct, frozen=True, kw_only=True):
+class Case(Struct, kw_only=True):
     """One review as both levels see it."""
 
-    pod: Pod
+    holder: Mapping[str, Any]
+    """What holds the pod's `metadata` and `spec`."""
+    suspects: int
+    """The checks that it may fail (`screen.BITS`)."""
     standard: Standard
     """The level whose findings are shown, and the version at which both levels are evaluated."""
     origin: Literal["label", "config"]
     results: Results
+    taken_apart: Pod | None = None
+
+    def pod(self) -> Pod:
+        """For the checks that have to look; most reviews need none."""
+        if self.taken_apart is None:
+            self.taken_apart = pod(self.holder)
+        return self.taken_apart
 
 
 _CASE = object()
@@ -66,13 +77,16 @@ def verdict(
     if case is None:
         return None
     standard = case.standard
-    failures = evaluate(
-        case.pod,
-        level,
-        minor(standard.version, config.server_minor),
-        results=case.results,
-        tick=context.check_deadline,
-    )
+    failures: Failures = ()
+    if case.suspects:
+        failures = evaluate(
+            case.pod(),
+            level,
+            minor(standard.version, config.server_minor),
+            suspects=case.suspects,
+            results=case.results,
+            tick=context.check_deadline,
+        )
     # One of the two levels says it: the note is the review's, not the level's.
     notes = (("pss", f"{standard}/{case.origin}"),) if level == "baseline" else ()
     if not failures:
@@ -80,7 +94,7 @@ def verdict(
     checks = tuple(check for check, _ in failures)
     finding = Finding(
         policy=policy,
-        message=message(level, standard.version, failures),
+        message=message(level, standard.version, failures) if context.texts else "",
         severity=min((severities[check] for check in checks), key=lambda severity: severity.rank),
         verbatim=True,
         warn=level == standard.level,
@@ -94,8 +108,11 @@ def _case(context: Context, config: PodSecurityConfig) -> Case | None:
     kind = _evaluated_kind(request)
     if kind is None or _exempt(request, config):
         return None
-    found = pod(context.object, kind)
-    if found is None or text(found.spec.get("runtimeClassName")) in config.exempt_runtime_classes:
+    holder = template(context.object, kind)
+    if holder is None:
+        return None
+    spec = mapping(holder.get("spec"))
+    if text(spec.get("runtimeClassName")) in config.exempt_runtime_classes:
         return None
     if kind == "Pod" and request.operation == "UPDATE" and not _significant(context):
         return None
@@ -104,7 +121,13 @@ def _case(context: Context, config: PodSecurityConfig) -> Case | None:
     if namespace is not None:
         labels = mapping(mapping(mapping(namespace).get("metadata")).get("labels"))
         standard, labelled = in_force(labels, standard)
-    return Case(pod=found, standard=standard, origin="label" if labelled else "config", results={})
+    return Case(
+        holder=holder,
+        suspects=suspects(spec, annotations_of(holder), context.check_deadline),
+        standard=standard,
+        origin="label" if labelled else "config",
+        results={},
+    )
 
 
 def _evaluated_kind(request: Request) -> str | None:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable
 from webhook.native.pod_security.check import Function, Violation
 from webhook.native.pod_security.level import EvaluatedLevel
 from webhook.native.pod_security.registry import RUNS
+from webhook.native.pod_security.screen import EVERYTHING
 from webhook.workload import Pod
 
 Results = dict[Function, Violation | None]
@@ -25,21 +26,27 @@ def evaluate(
     level: EvaluatedLevel,
     minor: int,
     *,
+    suspects: int = EVERYTHING,
     results: Results | None = None,
     tick: Callable[[], None] | None = None,
 ) -> Failures:
     """The checks of a level that a pod fails. `minor` is within what `registry.RUNS` knows.
 
-    `results` is filled, and read first. `tick` is called now and then and may raise to stop.
+    `suspects` is what `screen.suspects` said of the pod: other checks are not asked. `results` is filled, and read
+    first. `tick` is called now and then and may raise to stop.
     """
     known = {} if results is None else results
     failures = []
-    for turn, (check, function) in enumerate(RUNS[level, minor]):
+    turn = 0
+    for check, function, bit in RUNS[level, minor]:
+        if not suspects & bit:
+            continue
         if function in known:
             violation = known[function]
         else:
             if tick is not None and not turn % _STRIDE:
                 tick()
+            turn += 1
             violation = known[function] = function(pod)
         if violation is not None:
             failures.append((check, violation))

@@ -23,6 +23,7 @@ from webhook.native.pod_security import (
     restricted_volumes,
     run_as_non_root,
     run_as_user,
+    screen,
     se_linux_options,
     seccomp_profile_baseline,
     seccomp_profile_restricted,
@@ -32,8 +33,9 @@ from webhook.native.pod_security import (
 from webhook.native.pod_security.check import Check, Function
 from webhook.native.pod_security.level import NEWEST_MINOR, EvaluatedLevel
 
-Runs = Mapping[tuple[EvaluatedLevel, int], tuple[tuple[str, Function], ...]]
-"""(level, minor) → (check id, function) in the order in which they run and are reported."""
+Runs = Mapping[tuple[EvaluatedLevel, int], tuple[tuple[str, Function, int], ...]]
+"""(level, minor) → (check id, function, its bit in what `screen` finds) in the order in which they run and are
+reported."""
 
 
 def validate(checks: Sequence[Check]) -> None:
@@ -54,13 +56,14 @@ def validate(checks: Sequence[Check]) -> None:
 
 def resolve(checks: Sequence[Check]) -> Runs:
     """What runs at each level and minor version: baseline by id, then restricted by id, overridden ones left out."""
-    runs: dict[tuple[EvaluatedLevel, int], tuple[tuple[str, Function], ...]] = {}
+    runs: dict[tuple[EvaluatedLevel, int], tuple[tuple[str, Function, int], ...]] = {}
     ordered = sorted(checks, key=lambda check: (check.level, check.id))
     for minor in range(NEWEST_MINOR + 1):
         active = [(check, function) for check in ordered if (function := _at(check, minor)) is not None]
         overridden = {other for check, _ in active for other in check.overrides}
-        runs["baseline", minor] = tuple((check.id, run) for check, run in active if check.level == "baseline")
-        runs["restricted", minor] = tuple((check.id, run) for check, run in active if check.id not in overridden)
+        bits = [(check, (check.id, run, screen.BITS.get(check.id, screen.EVERYTHING))) for check, run in active]
+        runs["baseline", minor] = tuple(each for check, each in bits if check.level == "baseline")
+        runs["restricted", minor] = tuple(each for check, each in bits if check.id not in overridden)
     return runs
 
 
