@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from webhook.audit.owners import Owners
     from webhook.policyset import PolicySet
     from webhook.state import State
 
@@ -64,3 +65,31 @@ def policies_of(args: argparse.Namespace) -> tuple[PolicySet, State]:
     state = read_snapshot(args.snapshot) if args.snapshot else EMPTY
     pod_security = PodSecurityConfig(level=args.pod_security_level, version=args.pod_security_version)
     return load(args.policies or shipped(), state=state, pod_security=pod_security, enable=args.enable), state
+
+
+def add_owner_flags(parser: argparse.ArgumentParser) -> None:
+    """`--owners`, `--owner-key`. With `--snapshot` of `add_policy_flags` the Namespaces' own labels speak too."""
+    from webhook.audit.owners import KEYS
+
+    group = parser.add_argument_group("owners")
+    group.add_argument(
+        "--owners",
+        type=Path,
+        metavar="FILE",
+        help="which team owns what: YAML {owners: [{namespaces: [shop, shop-*], owner: team-shop}]}; the last entry "
+        "that matches wins, `workloads: [Deployment/web-*]` and `clusters:` narrow it down",
+    )
+    group.add_argument(
+        "--owner-key",
+        action="append",
+        metavar="KEY",
+        help="label, else annotation, of the Namespaces in --snapshot that names the owner where the file does not "
+        f"(repeatable, default {', '.join(KEYS)})",
+    )
+
+
+def owners_of(args: argparse.Namespace, state: State) -> Owners:
+    """Who owns what, by the flags. Raises `InvalidInput` with all that is wrong in the file."""
+    from webhook.audit.owners import KEYS, Owners, read_owners
+
+    return Owners(read_owners(args.owners) if args.owners else (), state=state, keys=args.owner_key or KEYS)
