@@ -54,7 +54,7 @@ def parse(text: str, file: str) -> Document | Problem | None:
     if "wouldblock.dev/ticket/" not in front:
         return None
     try:
-        value = yaml.load(front, Loader=yaml.BaseLoader)  # noqa: S506  # BaseLoader makes strings only
+        value = yaml.load(front, Loader=_Loader)  # noqa: S506
         if value.get("schema") != SCHEMA:
             return Problem(
                 file=file, line=2, message=f"schema {safe(str(value.get('schema')))!r} is not known; expected {SCHEMA}"
@@ -87,17 +87,28 @@ _FIX = "put it back as it was (version control has it), or remove the file: an o
 
 
 def plain(ticket: Ticket) -> dict[str, Any]:
-    """The ticket as plain values: what is empty is left out, but for what everybody looks for."""
+    """The ticket as plain values; what is empty is left out, but for what every reader looks for."""
     return {
         "schema": ticket.schema,
         "fingerprint": ticket.fingerprint,
         "state": ticket.state,
-        **msgspec.to_builtins(ticket),
+        **_filled(msgspec.to_builtins(ticket)),
         "workloads": [
-            {"kind": each.kind, "name": each.name, "status": each.status, **msgspec.to_builtins(each)}
+            {"kind": each.kind, "name": each.name, "status": each.status, **_filled(msgspec.to_builtins(each))}
             for each in ticket.workloads
         ],
     }
+
+
+def _filled(value: Any) -> Any:
+    """Without what is empty, at any depth: each such field has the empty value as its default."""
+    if isinstance(value, dict):
+        return {key: _filled(each) for key, each in value.items() if each not in (None, "", 0, (), [], {})}
+    return [_filled(each) for each in value] if isinstance(value, (list, tuple)) else value
+
+
+_Loader = getattr(yaml, "CBaseLoader", yaml.BaseLoader)
+"""Makes strings only; msgspec knows the types. libyaml's, where there is one: a ticket may name thousands."""
 
 
 class _Dumper(yaml.SafeDumper):

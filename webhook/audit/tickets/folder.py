@@ -17,7 +17,6 @@ from pathlib import Path
 
 from msgspec import Struct
 
-from webhook.audit.render import safe
 from webhook.audit.tickets import document
 from webhook.audit.tickets.document import Document
 from webhook.audit.tickets.model import Ticket

@@ -23,7 +23,7 @@ Status = Literal["open", "unproven", "fixed", "exempted", "gone"]
 SETTLED: tuple[Status, ...] = ("fixed", "exempted", "gone")
 
 
-class Part(Struct, frozen=True, kw_only=True, omit_defaults=True):
+class Part(Struct, frozen=True, kw_only=True):
     """What is known of one part of a workload: of the object itself, of its pods, of their subresources."""
 
     violated: Time | None = None
@@ -40,7 +40,7 @@ class Part(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Why not."""
 
 
-class Workload(Struct, frozen=True, kw_only=True, omit_defaults=True):
+class Workload(Struct, frozen=True, kw_only=True):
     """One workload of a ticket."""
 
     kind: str = ""
@@ -74,7 +74,7 @@ class Workload(Struct, frozen=True, kw_only=True, omit_defaults=True):
         return self.status in SETTLED
 
 
-class Coverage(Struct, frozen=True, kw_only=True, omit_defaults=True):
+class Coverage(Struct, frozen=True, kw_only=True):
     """How much of what was written where the policy looks was reviewed."""
 
     reviewed: int = 0
@@ -85,7 +85,7 @@ class Coverage(Struct, frozen=True, kw_only=True, omit_defaults=True):
     end: Time | None = None
 
 
-class Ticket(Struct, frozen=True, kw_only=True, omit_defaults=True):
+class Ticket(Struct, frozen=True, kw_only=True):
     """One ticket, as it is stored."""
 
     schema: str = SCHEMA
@@ -94,7 +94,7 @@ class Ticket(Struct, frozen=True, kw_only=True, omit_defaults=True):
     template: str
     priority: str
     policy: str
-    title: str
+    title: str = ""
     severity: str
     cluster: str = ""
     scope: Literal["namespace", "owner"] = "namespace"
