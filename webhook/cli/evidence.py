@@ -134,7 +134,7 @@ def collect(args: argparse.Namespace, logs: Sequence[str]) -> Evidence:
     since = moment(args.since, flag="--since", now=now)
     until = moment(args.until, flag="--until", now=now)
     state = read_snapshot(args.snapshot) if args.snapshot else EMPTY
-    records = [] if args.native else _records(args)
+    records = [] if args.native else records_of(args)
     subjects = [subject for record in records for subject in subjects_of(record)]
     stated = [
         Subject(id=name, match=match_of(each["spec"].get("matchConstraints") or {}))
@@ -244,9 +244,7 @@ def warn_of_blind_spots(evidence: Evidence) -> None:
         f"log: {counts['events']} records of writes; skipped {counts['reads']} of reads and "
         f"{counts['other_resources']} of writes to other resources"
     )
-    for reason, count in sorted(evidence.unreadable.counts.items()):
-        places = ", ".join(safe(str(each)) for each in evidence.unreadable.places[reason])
-        _err(f"not read: {count} {reason}: {places}{', …' if count > len(evidence.unreadable.places[reason]) else ''}")
+    warn_of_unreadable(evidence.unreadable)
     if report.cut:
         _err(f"blind: {report.cut} write(s) are cut off before their annotations")
     for digest, count in sorted(report.unknown_sets.items()):
@@ -262,6 +260,13 @@ def warn_of_blind_spots(evidence: Evidence) -> None:
         for change in changes[-5:]:
             what = f"{change.verb} {safe(change.resource)}/{safe(change.name)}"
             _err(f"  {shown(change.time)} {what} by {safe(change.user)}")
+
+
+def warn_of_unreadable(unreadable: Unreadable) -> None:
+    """What could not be read, and where, on stderr."""
+    for reason, count in sorted(unreadable.counts.items()):
+        places = ", ".join(safe(str(each)) for each in unreadable.places[reason])
+        _err(f"not read: {count} {reason}: {places}{', …' if count > len(unreadable.places[reason]) else ''}")
 
 
 def _err(text: str) -> None:
