@@ -273,7 +273,8 @@ def _err(text: str) -> None:
     print(text, file=sys.stderr)
 
 
-def _records(args: argparse.Namespace) -> list[SetRecord]:
+def records_of(args: argparse.Namespace) -> list[SetRecord]:
+    """The policy sets that `--manifest` or the policy flags name. Raises `UserError`."""
     if args.manifest:
         return [record for path in args.manifest for record in _manifest(path)]
     return compiled(args)
