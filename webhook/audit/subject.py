@@ -108,12 +108,18 @@ def _names(match: Match, fact: Fact) -> bool:
     namespaced = bool(fact.namespace) and fact.resource != "namespaces"
     if not any(rule.scope == "*" or (rule.scope == "Namespaced") == namespaced for rule in match.rules):
         return False
-    if matches_resource(match, fact.group, fact.version, *asked):
+    return covers(match, fact.group, fact.version, *asked)
+
+
+def covers(match: Match, group: str, version: str, resource: str, subresource: str, operation: str) -> bool:
+    """Whether the rules name such writes. Scope, names and selectors are not looked at."""
+    asked = (resource, subresource, operation)
+    if matches_resource(match, group, version, *asked):
         return True
     # Equivalent: the API server converts a write in another version of the resource for the policy.
-    versions = {version for rule in match.rules for version in rule.versions} - {"*", fact.version}
+    versions = {each for rule in match.rules for each in rule.versions} - {"*", version}
     return match.match_policy == "Equivalent" and any(
-        matches_resource(match, fact.group, version, *asked) for version in versions
+        matches_resource(match, group, each, *asked) for each in versions
     )
 
 
