@@ -25,6 +25,7 @@ VERBS: dict[str, tuple[str, str]] = {
     "webhook-config": ("webhook_config", "print the ValidatingWebhookConfiguration that the policies need"),
     "certs": ("certs", "issue certificates, and say which expire when"),
     "readiness": ("readiness", "read audit logs: may this policy be enforced in this namespace?"),
+    "upgrade": ("upgrade", "read audit logs: who still calls APIs that the next release removes?"),
     "promote": ("promote", "print the objects that enforce a policy"),
     "demo": ("demo", "a tour on this machine: certificates, webhook, warnings, audit log, verdict, latency"),
     "bench": ("bench", "gate an admission webhook's latency, open loop"),
