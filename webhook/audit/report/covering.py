@@ -1,0 +1,165 @@
+"""How much was seen: coverage by namespace, policy and day; what was not seen, and what is refused already.
+
+A write counts when some known policy's rules name it, or when it was reviewed. Knows the views of the facts table.
+"""
+
+from __future__ import annotations
+
+import datetime
+from collections import Counter
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+from msgspec import Struct
+
+from webhook.audit.report.figures import Blind, Coverage, Denial
+from webhook.audit.report.standing import Catalogue, Combination, at, moment
+from webhook.audit.verdict import GAPS
+
+if TYPE_CHECKING:
+    from duckdb import DuckDBPyConnection
+
+_EXEMPT = ("exempt_namespace", "exempt")
+_OUTCOME = "CASE WHEN dry_run THEN 'dry_run' WHEN rejected THEN 'rejected' ELSE result END"
+
+
+class _Cell(Struct, frozen=True):
+    cluster: str
+    namespace: str
+    combination: Combination
+    outcome: str
+    count: int
+
+
+class Covered:
+    """Coverage of everything, by whatever it is asked for."""
+
+    def __init__(self, facts: DuckDBPyConnection, catalogue: Catalogue) -> None:
+        self._catalogue = catalogue
+        rows = facts.execute(
+            f'SELECT cluster, namespace, "group", version, resource, subresource, operation, {_OUTCOME} AS outcome,'  # noqa: S608
+            " count(*) FROM writes GROUP BY ALL ORDER BY ALL"
+        ).fetchall()
+        asked: dict[Combination, bool] = {}
+        self._cells = []
+        for cluster, namespace, *combination, outcome, count in rows:
+            what: Combination = tuple(combination)
+            if what not in asked:
+                asked[what] = catalogue.anybody(what)
+            if asked[what] or outcome == "reviewed":
+                self._cells.append(_Cell(cluster, namespace, what, outcome, count))
+        self.total = _coverage(self._cells)
+        self.by_namespace = self._by_namespace()
+        self.days = self._days(facts, asked)
+
+    def of_policy(self, policy: str) -> Coverage | None:
+        """Of the writes that the policy's rules name; None when they are not known."""
+        if policy not in self._catalogue.policies:
+            return None
+        about: dict[Combination, bool] = {}
+        cells = []
+        for cell in self._cells:
+            if cell.combination not in about:
+                about[cell.combination] = bool(self._catalogue.about(policy, cell.combination))
+            if about[cell.combination]:
+                cells.append(cell)
+        return _coverage(cells)
+
+    def _by_namespace(self) -> dict[tuple[str, str], Coverage]:
+        places: dict[tuple[str, str], list[_Cell]] = {}
+        for cell in self._cells:
+            places.setdefault((cell.cluster, cell.namespace), []).append(cell)
+        return {place: _coverage(cells) for place, cells in places.items()}
+
+    @staticmethod
+    def _days(facts: DuckDBPyConnection, asked: dict[Combination, bool]) -> dict[datetime.date, tuple[int, int]]:
+        """Day → (reviewed, accepted writes)."""
+        rows = facts.execute(
+            'SELECT day, "group", version, resource, subresource, operation, result, count(*)'
+            " FROM writes WHERE NOT dry_run AND NOT rejected GROUP BY ALL"
+        ).fetchall()
+        days: dict[datetime.date, tuple[int, int]] = {}
+        for day, *combination, outcome, count in rows:
+            reviewed, writes = days.get(day, (0, 0))
+            if outcome == "reviewed":
+                days[day] = reviewed + count, writes + count
+            elif outcome in GAPS and asked.get(tuple(combination)):
+                days[day] = reviewed, writes + count
+        return days
+
+
+def _coverage(cells: Iterable[_Cell]) -> Coverage:
+    counts: Counter[str] = Counter()
+    for cell in cells:
+        counts[cell.outcome] += cell.count
+    return _of_counts(counts)
+
+
+def _of_counts(counts: Counter[str]) -> Coverage:
+    gaps: dict[str, int] = {gap: counts[gap] for gap in GAPS if counts[gap]}
+    return Coverage(
+        reviewed=counts["reviewed"],
+        writes=counts["reviewed"] + sum(gaps.values()),
+        gaps=gaps,
+        rejected=counts["rejected"],
+        dry_run=counts["dry_run"],
+        exempt=sum(counts[each] for each in _EXEMPT),
+    )
+
+
+def add(parts: Iterable[Coverage]) -> Coverage:
+    """The coverage of several places together."""
+    counts: Counter[str] = Counter()
+    for part in parts:
+        counts.update(part.gaps)
+        counts["reviewed"] += part.reviewed
+        counts["rejected"] += part.rejected
+        counts["dry_run"] += part.dry_run
+        counts["exempt"] += part.exempt
+    return _of_counts(counts)
+
+
+def denials(facts: DuckDBPyConnection) -> tuple[Denial, ...]:
+    """What is refused already, by what refused it."""
+    rows = facts.execute(
+        """
+        SELECT policy, count(DISTINCT (cluster, namespace, root_kind, root_name)), count(DISTINCT (cluster, namespace)),
+            count(DISTINCT hash(time, request)), epoch_us(min(time)), epoch_us(max(time)),
+            list_sort(list(DISTINCT client) FILTER (client <> '')), arg_max(message, time)
+        FROM findings WHERE source = 'denial' AND NOT dry_run GROUP BY policy ORDER BY 4 DESC, policy
+        """
+    ).fetchall()
+    return tuple(
+        Denial(
+            policy=policy,
+            workloads=workloads,
+            namespaces=namespaces,
+            writes=writes,
+            first=at(first),
+            last=at(last),
+            clients=tuple(clients or ()),
+            message=message or "",
+        )
+        for policy, workloads, namespaces, writes, first, last, clients, message in rows
+    )
+
+
+def blind(facts: DuckDBPyConnection) -> tuple[Blind, ...]:
+    """What was not seen, by cause; the most frequent first."""
+    rows = facts.execute(
+        """
+        SELECT result, reason, count(*), count(DISTINCT (cluster, namespace)), epoch_us(min(time)), epoch_us(max(time))
+        FROM blind GROUP BY result, reason ORDER BY 3 DESC, result, reason
+        """
+    ).fetchall()
+    return tuple(
+        Blind(
+            cause=cause,
+            reason=reason or "",
+            count=count,
+            namespaces=namespaces,
+            first=moment(first),
+            last=moment(last),
+        )
+        for cause, reason, count, namespaces, first, last in rows
+    )

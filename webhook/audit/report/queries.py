@@ -1,0 +1,121 @@
+"""The questions to the facts table that `standing` asks, as SQL.
+
+They make temporary tables `report_…`; those that say what policies are about (`report_scope`), which sets held them
+(`report_held`) and how kinds are called (`report_kind`) are `standing`'s to fill.
+"""
+
+from __future__ import annotations
+
+_BAD = "result IN ('violation', 'error')"
+_REMNANT = "preexisting AND operation = 'UPDATE'"
+_ANONYMOUS = "CASE WHEN root_name = '' THEN resource ELSE '' END"
+_PART = (
+    "resource || CASE WHEN subresource = '' THEN '' ELSE '/' || subresource END"
+    " || CASE operation WHEN 'DELETE' THEN ' delete' WHEN 'CONNECT' THEN ' connect' ELSE '' END"
+)
+
+FOUND = f"""
+CREATE OR REPLACE TEMP TABLE report_part AS
+SELECT cluster, namespace, root_kind, root_name, {_ANONYMOUS} AS anonymous, policy, {_PART} AS part,
+    max(time) FILTER ({_BAD} AND NOT ({_REMNANT})) AS violated,
+    max(time) FILTER ({_BAD} AND {_REMNANT}) AS remnant,
+    max(time) FILTER (result = 'exempted') AS exempted,
+    max(time) FILTER (result IN ('not_comparable', 'unreviewed')) AS blind,
+    arg_max(result, time) FILTER (result IN ('not_comparable', 'unreviewed')) AS cause,
+    min(time) FILTER ({_BAD}) AS first,
+    max(time) FILTER ({_BAD}) AS last,
+    count(DISTINCT hash(time, request)) FILTER ({_BAD}) AS bad,
+    count(DISTINCT hash(time, request)) FILTER (result = 'error') AS errors,
+    count(DISTINCT hash(time, request)) FILTER (result = 'not_comparable') AS incomparable,
+    arg_max(preexisting, time) FILTER ({_BAD}) AS preexisting,
+    arg_max(message, time) FILTER ({_BAD}) AS message,
+    arg_max(audit_id, time) FILTER ({_BAD}) AS audit_id,
+    arg_max(client, time) FILTER ({_BAD} AND NOT by_controller) AS client,
+    arg_max("user", time) FILTER ({_BAD} AND NOT by_controller) AS "user",
+    arg_max(client, time) FILTER ({_BAD}) AS any_client,
+    arg_max("user", time) FILTER ({_BAD}) AS any_user,
+    list_sort(list(DISTINCT source) FILTER ({_BAD})) AS sources
+FROM findings
+WHERE source <> 'denial' AND NOT dry_run AND NOT rejected
+GROUP BY ALL
+"""  # noqa: S608 - only our own names go in
+"""What was found: a row for each part of a workload and policy."""
+
+PAIR = """
+CREATE OR REPLACE TEMP TABLE report_pair AS
+SELECT cluster, namespace, root_kind, root_name, anonymous, policy, min(first) AS first
+FROM report_part WHERE first IS NOT NULL GROUP BY ALL
+"""
+"""The workloads and policies with a violation."""
+
+LATER = f"""
+CREATE OR REPLACE TEMP TABLE report_later AS
+WITH later AS (
+    SELECT cluster, namespace, root_kind, root_name, {_ANONYMOUS} AS anonymous, {_PART} AS part,
+        "group", version, resource, subresource, operation, time, request, result, set_digest
+    FROM writes
+    SEMI JOIN report_pair USING (cluster, namespace, root_kind, root_name)
+    WHERE NOT rejected AND NOT dry_run
+)
+SELECT pair.cluster, pair.namespace, pair.root_kind, pair.root_name, pair.anonymous, pair.policy, later.part,
+    max(later.time) FILTER (later.result = 'reviewed' AND held.policy IS NOT NULL) AS passed,
+    count(*) FILTER (later.result = 'reviewed' AND held.policy IS NOT NULL
+        AND (found.last IS NULL OR later.time > found.last)) AS passes,
+    max(later.time) FILTER (later.result <> 'reviewed' OR held.policy IS NULL) AS blind,
+    arg_max(CASE WHEN later.result = 'reviewed' THEN 'unknown_set' ELSE later.result END, later.time)
+        FILTER (later.result <> 'reviewed' OR held.policy IS NULL) AS cause
+FROM report_pair AS pair
+JOIN later USING (cluster, namespace, root_kind, root_name, anonymous)
+JOIN report_scope AS about ON about.policy = pair.policy AND about."group" = later."group"
+    AND about.version = later.version AND about.resource = later.resource
+    AND about.subresource = later.subresource AND about.operation = later.operation
+LEFT JOIN report_held AS held ON held.policy = pair.policy AND held.digest = later.set_digest
+LEFT JOIN report_part AS found ON found.cluster = pair.cluster AND found.namespace = pair.namespace
+    AND found.root_kind = pair.root_kind AND found.root_name = pair.root_name AND found.anonymous = pair.anonymous
+    AND found.policy = pair.policy AND found.part = later.part
+ANTI JOIN (SELECT DISTINCT cluster, time, request, policy FROM findings WHERE source <> 'denial') AS said
+    ON said.cluster = pair.cluster AND said.time = later.time AND said.request = later.request
+    AND said.policy = pair.policy
+WHERE later.time > pair.first
+GROUP BY ALL
+"""  # noqa: S608
+"""What was written later: whether it passed, or was not seen. A review counts only by a set that held the policy."""
+
+GONE = """
+SELECT cluster, namespace, root_kind, root_name, epoch_us(max(time))
+FROM writes JOIN report_kind USING (root_kind, resource)
+SEMI JOIN report_pair USING (cluster, namespace, root_kind, root_name)
+WHERE operation = 'DELETE' AND subresource = '' AND name <> '' AND NOT dry_run AND code BETWEEN 200 AND 299
+GROUP BY ALL
+"""
+"""When workloads were deleted."""
+
+NAMESPACES_GONE = """
+SELECT cluster, name, epoch_us(max(time)) FROM writes
+WHERE operation = 'DELETE' AND resource = 'namespaces' AND "group" = '' AND subresource = '' AND name <> ''
+    AND NOT dry_run AND code BETWEEN 200 AND 299
+GROUP BY ALL
+"""
+"""When whole namespaces were."""
+
+ACTORS = """
+SELECT cluster, namespace, root_kind, root_name, arg_max(client, time), arg_max("user", time)
+FROM writes SEMI JOIN report_pair USING (cluster, namespace, root_kind, root_name)
+WHERE root_name <> '' AND NOT by_controller AND NOT rejected AND NOT dry_run AND operation IN ('CREATE', 'UPDATE')
+GROUP BY ALL
+"""
+"""Who wrote the workload itself last: what controllers make of it is theirs."""
+
+READ = """
+SELECT cluster, namespace, root_kind, root_name, anonymous, policy, part,
+    epoch_us(part.violated), epoch_us(part.remnant), epoch_us(later.passed), coalesce(later.passes, 0),
+    epoch_us(part.exempted), epoch_us(greatest(part.blind, later.blind)),
+    CASE WHEN later.blind IS NULL OR part.blind > later.blind THEN part.cause ELSE later.cause END,
+    epoch_us(part.first), epoch_us(part.last), coalesce(part.bad, 0), coalesce(part.errors, 0),
+    coalesce(part.incomparable, 0), part.preexisting, part.message, part.audit_id,
+    part.client, part."user", part.any_client, part.any_user, part.sources
+FROM report_part AS part
+FULL JOIN report_later AS later USING (cluster, namespace, root_kind, root_name, anonymous, policy, part)
+ORDER BY ALL
+"""
+"""Both together, a row for each part."""

@@ -1,0 +1,208 @@
+"""How each workload stands with each policy that found something: one pass of SQL over the facts table.
+
+A violation counts until it is proven gone, by the rules that tickets go by (`tickets.settle`): so no report says
+`fixed` of what a ticket calls open. Knows the views `writes` and `findings` of the facts table; no owners, no figures.
+"""
+
+from __future__ import annotations
+
+import datetime
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+from msgspec import Struct
+
+from webhook.audit.attribution import KINDS
+from webhook.audit.report import queries
+from webhook.audit.report.figures import BLOCKED, Found
+from webhook.audit.subject import covers
+from webhook.audit.tickets.model import Part, Workload, latest
+from webhook.audit.tickets.settle import DEFAULTS, Proof, resource_of, settle
+from webhook.policy import PolicyRecord, SetRecord
+
+if TYPE_CHECKING:
+    from duckdb import DuckDBPyConnection
+
+EPOCH = datetime.datetime(1970, 1, 1, tzinfo=datetime.UTC)
+Root = tuple[str, str, str, str, str]
+"""(cluster, namespace, kind, name, resource); the last only where there is no name."""
+Combination = tuple[str, str, str, str, str]
+"""(group, version, resource, subresource, operation)."""
+
+
+class Catalogue:
+    """What is known of policies: their texts, what they are about, and which set held them."""
+
+    def __init__(self, sets: Iterable[SetRecord] = ()) -> None:
+        """Later sets win."""
+        self.held: set[tuple[str, str]] = set()
+        self.policies: dict[str, PolicyRecord] = {}
+        for each in sets:
+            for policy in each.policies:
+                self.policies[policy.id] = policy
+                self.held.add((policy.id, each.digest))
+
+    def about(self, policy: str, combination: Combination) -> bool | None:
+        """Whether the policy looks at such writes; None when that is not known."""
+        known = self.policies.get(policy)
+        return None if known is None else covers(known.match, *combination)
+
+    def anybody(self, combination: Combination) -> bool:
+        """Whether some policy looks at such writes; true when no policy is known."""
+        return not self.policies or any(covers(each.match, *combination) for each in self.policies.values())
+
+
+class Standing(Struct, frozen=True):
+    """One workload and one policy. `found` is None where it was only exempted or not comparable."""
+
+    root: Root
+    policy: str
+    found: Found | None
+    exempted: bool
+    not_comparable: int
+
+
+def standings(facts: DuckDBPyConnection, catalogue: Catalogue, *, proof: Proof = DEFAULTS) -> list[Standing]:
+    """One for each (workload, policy) with a finding, in the order of their names."""
+    facts.execute(queries.FOUND)
+    facts.execute(queries.PAIR)
+    _scope(facts, catalogue)
+    facts.execute(queries.LATER)
+    gone = {tuple(row[:4]): row[4] for row in facts.execute(queries.GONE).fetchall()}
+    emptied = {(row[0], row[1]): row[2] for row in facts.execute(queries.NAMESPACES_GONE).fetchall()}
+    actors = {tuple(row[:4]): (row[4], row[5]) for row in facts.execute(queries.ACTORS).fetchall()}
+    grouped: dict[tuple[Root, str], list[_Row]] = {}
+    for row in facts.execute(queries.READ).fetchall():
+        grouped.setdefault((row[:5], row[5]), []).append(_Row(*row[6:]))
+    found = []
+    for (root, policy), rows in grouped.items():
+        ended = max(gone.get(root[:4], 0) if root[3] else 0, emptied.get(root[:2], 0))
+        found.append(_standing(root, policy, rows, ended, actors.get(root[:4], ("", "")), proof))
+    return found
+
+
+class _Row(Struct, frozen=True):
+    part: str
+    violated: int | None
+    remnant: int | None
+    passed: int | None
+    passes: int
+    exempted: int | None
+    blind: int | None
+    cause: str | None
+    first: int | None
+    last: int | None
+    bad: int
+    errors: int
+    incomparable: int
+    preexisting: bool | None
+    message: str | None
+    audit_id: str | None
+    client: str | None
+    user: str | None
+    any_client: str | None
+    any_user: str | None
+    sources: list[str] | None
+
+
+def _scope(facts: DuckDBPyConnection, catalogue: Catalogue) -> None:
+    """Which writes each policy is about: by its rules; where they are not known, what it found something in."""
+    combinations = facts.execute(
+        'SELECT DISTINCT "group", version, resource, subresource, operation FROM writes'
+    ).fetchall()
+    policies = [row[0] for row in facts.execute("SELECT DISTINCT policy FROM report_pair").fetchall()]
+    seen = set(
+        facts.execute(
+            'SELECT DISTINCT policy, "group", version, resource, subresource, operation FROM findings'
+        ).fetchall()
+    )
+    about = [
+        (policy, *each)
+        for policy in policies
+        for each in combinations
+        if (known := catalogue.about(policy, each)) or (known is None and (policy, *each) in seen)
+    ]
+    observed = facts.execute(
+        "SELECT DISTINCT policy, set_digest FROM findings WHERE source = 'wouldblock' AND set_digest <> ''"
+    ).fetchall()
+    _table(facts, "report_scope", ("policy", "group", "version", "resource", "subresource", "operation"), about)
+    _table(facts, "report_held", ("policy", "digest"), sorted(catalogue.held | set(observed)))
+    kinds = {(row[0], resource_of(row[0])) for row in facts.execute("SELECT DISTINCT root_kind FROM writes").fetchall()}
+    kinds |= {(kind, resource) for (_, resource), kind in KINDS.items()}
+    _table(facts, "report_kind", ("root_kind", "resource"), sorted(kinds))
+
+
+def _table(facts: DuckDBPyConnection, name: str, columns: tuple[str, ...], rows: list[tuple[str, ...]]) -> None:
+    """A small table of texts; names and columns are ours, values are bound."""
+    shape = ", ".join(f'"{each}" VARCHAR' for each in columns)
+    facts.execute(f"CREATE OR REPLACE TEMP TABLE {name} ({shape})")
+    lists = [list(each) for each in zip(*rows, strict=True)] or [[] for _ in columns]
+    unnested = ", ".join("unnest(?::VARCHAR[])" for _ in columns)
+    facts.execute(f"INSERT INTO {name} SELECT {unnested}", lists)
+
+
+def _standing(root: Root, policy: str, rows: list[_Row], ended: int, actor: tuple[str, str], proof: Proof) -> Standing:
+    bad = [row for row in rows if row.last is not None]
+    exempted = any(row.exempted is not None for row in rows)
+    incomparable = sum(row.incomparable for row in rows)
+    if not bad:
+        return Standing(root, policy, None, exempted, incomparable)
+    newest = max(bad, key=lambda row: row.last or 0)
+    by_hand = max((row for row in bad if row.client), key=lambda row: row.last or 0, default=None)
+    workload = settle(
+        Workload(
+            kind=root[2],
+            name=root[3],
+            namespace=root[1],
+            gone=moment(ended or None),
+            parts={row.part: _part(row) for row in rows},
+        ),
+        resources=resource_of,
+        proof=proof,
+    )
+    settled = None if workload.status in BLOCKED else _settled(workload)
+    found = Found(
+        policy=policy,
+        status=workload.status,
+        why=workload.why,
+        first=at(min(row.first or 0 for row in bad)),
+        last=at(newest.last or 0),
+        writes=sum(row.bad for row in bad),
+        errors=sum(row.errors for row in bad),
+        preexisting=bool(newest.preexisting),
+        sources=tuple(sorted({source for row in bad for source in row.sources or ()})),
+        message=newest.message or "",
+        client=(by_hand.client if by_hand else actor[0]) or newest.any_client or "",
+        user=(by_hand.user if by_hand else actor[1]) or newest.any_user or "",
+        audit_id=newest.audit_id or "",
+        settled=settled.date() if settled else None,
+    )
+    return Standing(root, policy, found, exempted, incomparable)
+
+
+def _part(row: _Row) -> Part:
+    return Part(
+        violated=moment(row.violated),
+        remnant=moment(row.remnant),
+        passed=moment(row.passed),
+        passes=row.passes,
+        exempted=moment(row.exempted),
+        blind=moment(row.blind),
+        cause=row.cause or "",
+    )
+
+
+def _settled(workload: Workload) -> datetime.datetime | None:
+    """When the proof came."""
+    if workload.status == "gone":
+        return workload.gone
+    return latest(*(time for part in workload.parts.values() for time in (part.passed, part.exempted)))
+
+
+def moment(time: int | None) -> datetime.datetime | None:
+    """Microseconds since the epoch."""
+    return None if time is None else at(time)
+
+
+def at(time: int) -> datetime.datetime:
+    return EPOCH + datetime.timedelta(microseconds=time)
