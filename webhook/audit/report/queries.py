@@ -30,6 +30,7 @@ SELECT cluster, namespace, root_kind, root_name, {_ANONYMOUS} AS anonymous, poli
     arg_max(preexisting, time) FILTER ({_BAD}) AS preexisting,
     arg_max(message, time) FILTER ({_BAD}) AS message,
     arg_max(audit_id, time) FILTER ({_BAD}) AS audit_id,
+    arg_max(audit_id, time, 5) FILTER ({_BAD}) AS audit_ids,
     arg_max(client, time) FILTER ({_BAD} AND NOT by_controller) AS client,
     arg_max("user", time) FILTER ({_BAD} AND NOT by_controller) AS "user",
     arg_max(client, time) FILTER ({_BAD}) AS any_client,
@@ -43,10 +44,13 @@ GROUP BY ALL
 
 PAIR = """
 CREATE OR REPLACE TEMP TABLE report_pair AS
-SELECT cluster, namespace, root_kind, root_name, anonymous, policy, min(first) AS first
-FROM report_part WHERE first IS NOT NULL GROUP BY ALL
+SELECT cluster, namespace, root_kind, root_name, anonymous, policy, min(first) AS first FROM (
+    SELECT cluster, namespace, root_kind, root_name, anonymous, policy, first FROM report_part
+    UNION ALL
+    SELECT cluster, namespace, root_kind, root_name, anonymous, policy, since::TIMESTAMPTZ FROM report_seed
+) WHERE first IS NOT NULL GROUP BY ALL
 """
-"""The workloads and policies with a violation."""
+"""The workloads and policies with a violation, here or (`report_seed`) in former logs."""
 
 LATER = f"""
 CREATE OR REPLACE TEMP TABLE report_later AS
@@ -61,6 +65,8 @@ SELECT pair.cluster, pair.namespace, pair.root_kind, pair.root_name, pair.anonym
     max(later.time) FILTER (later.result = 'reviewed' AND held.policy IS NOT NULL) AS passed,
     count(*) FILTER (later.result = 'reviewed' AND held.policy IS NOT NULL
         AND (found.last IS NULL OR later.time > found.last)) AS passes,
+    min(later.time) FILTER (later.result = 'reviewed' AND held.policy IS NOT NULL
+        AND (found.last IS NULL OR later.time > found.last)) AS passed_from,
     max(later.time) FILTER (later.result <> 'reviewed' OR held.policy IS NULL) AS blind,
     arg_max(CASE WHEN later.result = 'reviewed' THEN 'unknown_set' ELSE later.result END, later.time)
         FILTER (later.result <> 'reviewed' OR held.policy IS NULL) AS cause
@@ -109,11 +115,13 @@ GROUP BY ALL
 READ = """
 SELECT cluster, namespace, root_kind, root_name, anonymous, policy, part,
     epoch_us(part.violated), epoch_us(part.remnant), epoch_us(later.passed), coalesce(later.passes, 0),
+    epoch_us(later.passed_from),
     epoch_us(part.exempted), epoch_us(greatest(part.blind, later.blind)),
     CASE WHEN later.blind IS NULL OR part.blind > later.blind THEN part.cause ELSE later.cause END,
     epoch_us(part.first), epoch_us(part.last), coalesce(part.bad, 0), coalesce(part.errors, 0),
     coalesce(part.incomparable, 0), part.preexisting, part.message, part.audit_id,
-    part.client, part."user", part.any_client, part.any_user, part.sources
+    part.client, part."user", part.any_client, part.any_user, part.sources,
+    part.audit_ids
 FROM report_part AS part
 FULL JOIN report_later AS later USING (cluster, namespace, root_kind, root_name, anonymous, policy, part)
 ORDER BY ALL

@@ -60,11 +60,26 @@ class Standing(Struct, frozen=True):
     found: Found | None
     exempted: bool
     not_comparable: int
+    workload: Workload
+    """With all that is known of it in this log, settled."""
 
 
-def standings(facts: DuckDBPyConnection, catalogue: Catalogue, *, proof: Proof = DEFAULTS) -> list[Standing]:
-    """One for each (workload, policy) with a finding, in the order of their names."""
+class Seed(Struct, frozen=True):
+    """A violation that a former log showed: asked is what became of it since."""
+
+    root: Root
+    policy: str
+    since: datetime.datetime
+    """When it was seen last."""
+
+
+def standings(
+    facts: DuckDBPyConnection, catalogue: Catalogue, *, proof: Proof = DEFAULTS, seeds: Iterable[Seed] = ()
+) -> list[Standing]:
+    """One for each (workload, policy) with a finding, or with a seed, in the order of their names."""
     facts.execute(queries.FOUND)
+    columns = ("cluster", "namespace", "root_kind", "root_name", "anonymous", "policy", "since")
+    _table(facts, "report_seed", columns, [(*each.root, each.policy, each.since.isoformat()) for each in seeds])
     facts.execute(queries.PAIR)
     _scope(facts, catalogue)
     facts.execute(queries.LATER)
@@ -87,6 +102,7 @@ class _Row(Struct, frozen=True):
     remnant: int | None
     passed: int | None
     passes: int
+    passed_from: int | None
     exempted: int | None
     blind: int | None
     cause: str | None
@@ -103,6 +119,7 @@ class _Row(Struct, frozen=True):
     any_client: str | None
     any_user: str | None
     sources: list[str] | None
+    audit_ids: list[str] | None
 
 
 def _scope(facts: DuckDBPyConnection, catalogue: Catalogue) -> None:
@@ -145,21 +162,28 @@ def _standing(root: Root, policy: str, rows: list[_Row], ended: int, actor: tupl
     bad = [row for row in rows if row.last is not None]
     exempted = any(row.exempted is not None for row in rows)
     incomparable = sum(row.incomparable for row in rows)
-    if not bad:
-        return Standing(root, policy, None, exempted, incomparable)
-    newest = max(bad, key=lambda row: row.last or 0)
+    newest = max(bad, key=lambda row: row.last or 0, default=None)
     by_hand = max((row for row in bad if row.client), key=lambda row: row.last or 0, default=None)
+    client = (by_hand.client if by_hand else actor[0]) or (newest.any_client if newest else "") or ""
     workload = settle(
         Workload(
-            kind=root[2],
+            kind=root[2] if root[3] else root[4],
             name=root[3],
             namespace=root[1],
+            first_seen=moment(min((row.first for row in bad if row.first is not None), default=None)),
+            last_seen=moment(newest.last) if newest else None,
+            writes=sum(row.bad for row in bad),
             gone=moment(ended or None),
+            message=(newest.message if newest else "") or "",
+            client=client,
+            audit_ids=tuple(filter(None, (newest.audit_ids if newest else None) or ())),
             parts={row.part: _part(row) for row in rows},
         ),
         resources=resource_of,
         proof=proof,
     )
+    if newest is None:
+        return Standing(root, policy, None, exempted, incomparable, workload)
     settled = None if workload.status in BLOCKED else _settled(workload)
     found = Found(
         policy=policy,
@@ -172,12 +196,12 @@ def _standing(root: Root, policy: str, rows: list[_Row], ended: int, actor: tupl
         preexisting=bool(newest.preexisting),
         sources=tuple(sorted({source for row in bad for source in row.sources or ()})),
         message=newest.message or "",
-        client=(by_hand.client if by_hand else actor[0]) or newest.any_client or "",
+        client=client,
         user=(by_hand.user if by_hand else actor[1]) or newest.any_user or "",
         audit_id=newest.audit_id or "",
         settled=settled.date() if settled else None,
     )
-    return Standing(root, policy, found, exempted, incomparable)
+    return Standing(root, policy, found, exempted, incomparable, workload)
 
 
 def _part(row: _Row) -> Part:
@@ -186,6 +210,7 @@ def _part(row: _Row) -> Part:
         remnant=moment(row.remnant),
         passed=moment(row.passed),
         passes=row.passes,
+        passed_from=moment(row.passed_from),
         exempted=moment(row.exempted),
         blind=moment(row.blind),
         cause=row.cause or "",

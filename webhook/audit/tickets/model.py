@@ -33,6 +33,8 @@ class Part(Struct, frozen=True, kw_only=True):
     passed: Time | None = None
     passes: int = 0
     """Reviewed writes without a finding after `violated`."""
+    passed_from: Time | None = None
+    """The first of them."""
     exempted: Time | None = None
     blind: Time | None = None
     """Latest write of which it is not known whether it violates."""
@@ -124,59 +126,58 @@ class Ticket(Struct, frozen=True, kw_only=True):
         return tuple(each for each in self.workloads if not each.settled)
 
 
-class Seen(Struct, frozen=True, kw_only=True):
-    """What a log says of one workload and one policy. Counts are of this log alone."""
-
-    workload: Workload
-    newer: int = 0
-    """Of its `writes`, those after what is stored (`last_seen`); with nothing stored, all."""
-    newer_passes: Mapping[str, int] = {}
-    """Part → of its `passes`, those after what is stored."""
-
-
 def fingerprint(*, template: str, policy: str, scope: str, place: str, cluster: str) -> str:
     """What makes a ticket the same one next time."""
     text = "\0".join((template, policy, scope, place, cluster))
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:12]
 
 
-def merged(old: Workload | None, seen: Seen) -> Workload:
-    """What is stored and what this log says, as one. A log that was merged before changes nothing."""
-    new = seen.workload
+def merged(old: Workload | None, new: Workload) -> Workload:
+    """What is stored and what a log says, as one. A log that was merged before changes nothing.
+
+    Counts add up where the log begins after what is stored ends; where they overlap the larger one is taken.
+    """
     if old is None:
         return new
-    latest = new if _later(old.last_seen, new.last_seen) == new.last_seen else old
+    newest = new if _later(old.last_seen, new.last_seen) == new.last_seen else old
     return replace(
-        latest,
+        newest,
         first_seen=_earlier(old.first_seen, new.first_seen),
         last_seen=_later(old.last_seen, new.last_seen),
-        writes=max(new.writes, old.writes + seen.newer),
+        writes=_sum(old.writes, old.last_seen, new.writes, new.first_seen),
         gone=_later(old.gone, new.gone),
-        message=latest.message or old.message,
-        client=latest.client or old.client,
-        audit_ids=latest.audit_ids or old.audit_ids,
-        parts={
-            name: _part(old.parts.get(name), new.parts.get(name), seen.newer_passes.get(name, 0))
-            for name in sorted({*old.parts, *new.parts})
-        },
+        message=newest.message or old.message,
+        client=newest.client or old.client,
+        audit_ids=newest.audit_ids or old.audit_ids,
+        parts={name: _part(old.parts.get(name), new.parts.get(name)) for name in sorted({*old.parts, *new.parts})},
     )
 
 
-def _part(old: Part | None, new: Part | None, newer_passes: int) -> Part:
+def _part(old: Part | None, new: Part | None) -> Part:
     if old is None or new is None:
         return old or new or Part()
     violated = _later(old.violated, new.violated)
-    again = violated != old.violated
     blind = _later(old.blind, new.blind)
+    if violated == old.violated:
+        passes = _sum(old.passes, old.passed, new.passes, new.passed_from)
+        passed_from = _earlier(old.passed_from, new.passed_from)
+    else:
+        passes, passed_from = new.passes, new.passed_from
     return Part(
         violated=violated,
         remnant=_later(old.remnant, new.remnant),
         passed=_later(old.passed, new.passed),
-        passes=new.passes if again else max(new.passes, old.passes + newer_passes),
+        passes=passes,
+        passed_from=passed_from,
         exempted=_later(old.exempted, new.exempted),
         blind=blind,
         cause=new.cause if blind == new.blind else old.cause,
     )
+
+
+def _sum(old: int, until: Time | None, new: int, since: Time | None) -> int:
+    apart = until is None or since is None or since > until
+    return old + new if apart else max(old, new)
 
 
 def _later(one: Time | None, other: Time | None) -> Time | None:

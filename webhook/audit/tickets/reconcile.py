@@ -14,7 +14,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from webhook.audit.tickets.calendar import Calendar
-from webhook.audit.tickets.model import Coverage, Seen, Ticket, Time, Workload, latest, merged, ordered
+from webhook.audit.tickets.model import Coverage, Ticket, Time, Workload, latest, merged, ordered
 from webhook.audit.tickets.settle import DEFAULTS, Proof, resource_of, settle
 from webhook.audit.tickets.template import BY_ID, Template
 
@@ -39,7 +39,8 @@ class Case(Struct, frozen=True, kw_only=True):
     owner: str = ""
     sets: tuple[str, ...] = ()
     coverage: Coverage = Coverage()
-    seen: tuple[Seen, ...] = ()
+    seen: tuple[Workload, ...] = ()
+    """Settled by this log alone."""
 
 
 class Change(Struct, frozen=True, kw_only=True):
@@ -168,7 +169,7 @@ def _workloads(before: Ticket | None, case: Case, proof: Proof) -> tuple[Workloa
     stored = {each.key: each for each in before.workloads} if before is not None else {}
     result = dict(stored)
     for seen in case.seen:
-        old = stored.get(seen.workload.key)
+        old = stored.get(seen.key)
         new = settle(merged(old, seen), resources=resource_of, proof=proof)
         if old is not None and old.settled and not _violated_since(old, new):
             continue  # what is proven stays proven: that nothing more is known is no violation
