@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import datetime
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
 from typing import TYPE_CHECKING
 
 from msgspec import Struct
@@ -52,13 +52,16 @@ class Covered:
         self.by_namespace = self._by_namespace()
         self.days = self._days(facts, asked)
 
-    def of_policy(self, policy: str) -> Coverage | None:
-        """Of the writes that the policy's rules name; None when they are not known."""
+    def of_policy(self, policy: str, places: Container[tuple[str, str]] | None = None) -> Coverage | None:
+        """Of the writes that the policy's rules name, in these (cluster, namespace) or all; None when the rules are not
+        known."""
         if policy not in self._catalogue.policies:
             return None
         about: dict[Combination, bool] = {}
         cells = []
         for cell in self._cells:
+            if places is not None and (cell.cluster, cell.namespace) not in places:
+                continue
             if cell.combination not in about:
                 about[cell.combination] = bool(self._catalogue.about(policy, cell.combination))
             if about[cell.combination]:
