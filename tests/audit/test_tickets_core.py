@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from webhook.audit.tickets.calendar import Calendar, read_holidays, weekend, zone
-from webhook.audit.tickets.model import Part, Seen, Ticket, Workload, fingerprint, merged
+from webhook.audit.tickets.model import Part, Ticket, Workload, fingerprint, merged
 from webhook.audit.tickets.reconcile import Case, Change, reconcile
 from webhook.audit.tickets.settle import Proof, resource_of, settle
 from webhook.audit.tickets.template import TEMPLATES, template_of
@@ -211,32 +211,58 @@ def test_more_proof_can_be_asked_for() -> None:
 # Merging what is stored with what is seen
 
 times = st.none() | st.integers(0, 50).map(at)
-part_values = st.builds(
-    Part, violated=times, remnant=times, passed=times, passes=st.integers(0, 9), exempted=times, blind=times
-)
-workloads = st.builds(
-    Workload,
-    kind=st.just("Deployment"),
-    name=st.just("web"),
-    first_seen=times,
-    last_seen=times,
-    writes=st.integers(0, 9),
-    gone=times,
-    parts=st.dictionaries(st.sampled_from(("deployments", "pods", "replicasets")), part_values, max_size=3),
-)
 
 
-@given(old=workloads, new=workloads)
+@st.composite
+def part_values(draw: st.DrawFn) -> Part:
+    passed = draw(st.lists(st.integers(0, 50).map(at), max_size=5))
+    violated = draw(times)
+    since = [each for each in passed if violated is None or each > violated]
+    return Part(
+        violated=violated,
+        remnant=draw(times),
+        exempted=draw(times),
+        blind=draw(times),
+        passes=len(since),
+        passed_from=min(since, default=None),
+        passed=max(passed, default=None),
+    )
+
+
+@st.composite
+def workloads(draw: st.DrawFn) -> Workload:
+    found = draw(st.lists(st.integers(0, 50).map(at), max_size=5))
+    return Workload(
+        kind="Deployment",
+        name="web",
+        first_seen=min(found, default=None),
+        last_seen=max(found, default=None),
+        writes=len(found),
+        gone=draw(times),
+        parts=draw(st.dictionaries(st.sampled_from(("deployments", "pods", "replicasets")), part_values(), max_size=3)),
+    )
+
+
+@given(old=workloads(), new=workloads())
 def test_merging_the_same_log_twice_changes_nothing(old: Workload, new: Workload) -> None:
-    once = merged(old, Seen(workload=new, newer=new.writes, newer_passes={k: p.passes for k, p in new.parts.items()}))
-    # The second time nothing of the log is newer than what is stored.
-    assert merged(once, Seen(workload=new)) == once
+    once = merged(old, new)
+    assert merged(once, new) == once
+    assert merged(once, old) == once
+
+
+def test_counts_of_logs_that_follow_each_other_add_up() -> None:
+    def log(*hours: int) -> Workload:
+        return Workload(name="web", first_seen=at(hours[0]), last_seen=at(hours[-1]), writes=len(hours))
+
+    assert merged(log(1, 2), log(3, 4, 5)).writes == 5
+    # The same file, grown.
+    assert merged(log(1, 2), log(1, 2, 3)).writes == 3
 
 
 # What becomes of tickets
 
 
-def case(*seen: Workload, newer: bool = True, policy: str = "no-root", owner: str = "") -> Case:
+def case(*seen: Workload, policy: str = "no-root", owner: str = "") -> Case:
     template = TEMPLATES["SR"]
     key = fingerprint(template=template.id, policy=policy, scope="namespace", place="shop", cluster="")
     return Case(
@@ -248,7 +274,7 @@ def case(*seen: Workload, newer: bool = True, policy: str = "no-root", owner: st
         namespace="shop",
         owner=owner,
         sets=("set-1",),
-        seen=tuple(Seen(workload=each, newer=each.writes if newer else 0) for each in seen),
+        seen=seen,
     )
 
 
@@ -257,6 +283,7 @@ def seen(name: str, *, violated: float, passed: float | None = None, blind: floa
         violated=at(violated),
         passed=None if passed is None else at(passed),
         passes=int(passed is not None and passed > violated),
+        passed_from=None if passed is None or passed <= violated else at(passed),
         blind=None if blind is None else at(blind),
         cause="" if blind is None else "failed_open",
     )
@@ -284,7 +311,7 @@ def test_the_life_of_a_ticket() -> None:
     assert (opened.kind, opened.after.state, opened.after.opened) == ("create", "open", at(2))
     assert opened.after.due == at(2 + 24)
     # The same log once more.
-    assert [each.kind for each in run(stored, case(seen("web", violated=1), newer=False), now=3)] == ["none"]
+    assert [each.kind for each in run(stored, case(seen("web", violated=1)), now=3)] == ["none"]
     # Another workload; the first is fixed.
     (updated,) = run(stored, case(seen("web", violated=1, passed=4), seen("api", violated=4)), now=5)
     assert updated.kind == "update"
@@ -296,7 +323,7 @@ def test_the_life_of_a_ticket() -> None:
     (closed,) = run(stored, case(seen("api", violated=4, blind=5, passed=7)), now=8)
     assert (closed.kind, closed.after.state, closed.after.closed) == ("close", "closed", at(8))
     # Old logs and unseen writes do not bring it back; a violation does.
-    for again in (case(seen("web", violated=1), newer=False), case(seen("api", violated=4, blind=9), newer=False)):
+    for again in (case(seen("web", violated=1)), case(seen("api", violated=4, blind=9))):
         assert [each.kind for each in run(stored, again, now=10)] == ["none"]
     (reopened,) = run(stored, case(seen("web", violated=11)), now=12)
     assert (reopened.kind, reopened.after.state, reopened.after.reopened) == ("reopen", "open", 1)
@@ -318,7 +345,7 @@ def test_a_log_that_says_nothing_changes_nothing() -> None:
 def test_a_new_owner_is_an_update() -> None:
     stored: dict[str, Ticket] = {}
     run(stored, case(seen("web", violated=1)), now=2)
-    (change,) = run(stored, case(seen("web", violated=1), newer=False, owner="team-a"), now=3)
+    (change,) = run(stored, case(seen("web", violated=1), owner="team-a"), now=3)
     assert (change.kind, change.fields) == ("update", ("owner",))
 
 
@@ -347,5 +374,5 @@ def test_any_history_repeated_changes_nothing_and_closes_only_what_is_settled(
             unsettled = any(not each.settled for each in change.after.workloads)
             assert (change.after.state == "open") == unsettled
         before = dict(stored)
-        assert {each.kind for each in run(stored, case(*found, newer=False), now=200 + number)} <= {"none"}
+        assert {each.kind for each in run(stored, case(*found), now=200 + number)} <= {"none"}
         assert stored == before

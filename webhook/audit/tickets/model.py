@@ -158,21 +158,24 @@ def _part(old: Part | None, new: Part | None) -> Part:
         return old or new or Part()
     violated = _later(old.violated, new.violated)
     blind = _later(old.blind, new.blind)
-    if violated == old.violated:
-        passes = _sum(old.passes, old.passed, new.passes, new.passed_from)
-        passed_from = _earlier(old.passed_from, new.passed_from)
-    else:
-        passes, passed_from = new.passes, new.passed_from
+    (passes, passed_from), (more, more_from) = _after(old, violated), _after(new, violated)
     return Part(
         violated=violated,
         remnant=_later(old.remnant, new.remnant),
         passed=_later(old.passed, new.passed),
-        passes=passes,
-        passed_from=passed_from,
+        passes=_sum(passes, old.passed, more, more_from),
+        passed_from=_earlier(passed_from, more_from),
         exempted=_later(old.exempted, new.exempted),
         blind=blind,
         cause=new.cause if blind == new.blind else old.cause,
     )
+
+
+def _after(part: Part, violated: Time | None) -> tuple[int, Time | None]:
+    """(passes, the first of them) that are certainly later than the latest violation."""
+    if part.passed is None or part.passed_from is None or violated is None or part.passed_from > violated:
+        return part.passes, part.passed_from
+    return (1, part.passed) if part.passed > violated else (0, None)
 
 
 def _sum(old: int, until: Time | None, new: int, since: Time | None) -> int:
