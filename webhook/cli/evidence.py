@@ -45,8 +45,8 @@ class Evidence(msgspec.Struct, frozen=True):
         return next((level for level in ("restricted", "baseline") if level in levels), "")
 
 
-def add_flags(parser: argparse.ArgumentParser) -> None:
-    """Everything but the logs themselves."""
+def add_reading_flags(parser: argparse.ArgumentParser) -> None:
+    """How the logs are to be read, and by which policies; but for the logs themselves."""
     from webhook.cli.common import add_policy_flags
 
     add_policy_flags(parser)
@@ -74,6 +74,11 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--since", metavar="TIME", help="ignore what is older: RFC 3339, or as long ago as 14d, 36h")
     group.add_argument("--until", metavar="TIME", help="ignore what is newer")
     group.add_argument("--now", metavar="TIME", help="what today is, RFC 3339 (default: the clock)")
+
+
+def add_flags(parser: argparse.ArgumentParser) -> None:
+    """Those of reading, and what a verdict asks for."""
+    add_reading_flags(parser)
     limits = Limits()
     group = parser.add_argument_group("what `enforce` asks for")
     group.add_argument(
