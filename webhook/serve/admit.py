@@ -72,6 +72,9 @@ class Logger(Protocol):
     def __call__(self, event: str, *, level: Any = "info", **fields: object) -> None: ...
 
 
+Recorder = Callable[[bytes, policy.Outcome, PolicySet], None]
+"""Takes a body with what was found in it, to be written by somebody else. Raises nothing and never waits."""
+
 Tracer = Callable[[Iterable[tuple[bytes, bytes]]], AbstractContextManager[Callable[[str, Any], None]]]
 """Opens a span for a request with these headers; what it yields sets an attribute of the span."""
 
@@ -87,6 +90,7 @@ class Admission:
         cells: Cells | None = None,
         log: Logger = lambda event, **fields: None,
         tracer: Tracer | None = None,
+        recorder: Recorder | None = None,
         clock: Callable[[], float] = time.monotonic,
         cpu_clock: Callable[[], float] = time.thread_time,
     ) -> None:
@@ -94,6 +98,7 @@ class Admission:
         self.limits = limits or Limits()
         self.cells = cells or Cells()
         self.tracer = tracer
+        self.recorder = recorder
         self.draining = False
         self._log = log
         self._clock = clock
@@ -193,6 +198,8 @@ class Admission:
                     set_attribute("wouldblock.incomplete", outcome.incomplete)
             answer = respond(request, outcome, warn=serving.warn)
             self._count(request, outcome)
+            if self.recorder is not None:
+                self.recorder(body, outcome, serving.policies)
         except Exception as error:
             return self._failed(request.uid, "respond", error)
         return answer

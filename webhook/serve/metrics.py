@@ -28,6 +28,11 @@ Incomplete = Literal["deadline", "size", "shed", "undecodable"]
 REASONS: tuple[Incomplete, ...] = ("deadline", "size", "shed", "undecodable")
 
 
+NOT_RECORDED = ("queue", "stopped", "failed")
+"""Why a review that `--record` asked for is not in the record: the writer was behind, writing had failed for good, the
+review could not be redacted."""
+
+
 class Histogram:
     """Counts by fixed buckets. `counts[i]` holds values ≤ `BOUNDS[i]` and above the bound before it."""
 
@@ -63,6 +68,9 @@ class Cells:
         "policies",
         "policy_errors",
         "ready",
+        "record_dropped",
+        "recorded",
+        "recording",
         "reviews",
         "snapshot_taken_at",
         "started_at",
@@ -93,6 +101,11 @@ class Cells:
         self.certificate_failures = 0
         self.snapshot_taken_at = 0.0
         self.log_dropped = 0
+        self.recording = 0
+        """1 while reviews are being recorded."""
+        self.recorded = 0
+        self.record_dropped: dict[str, int] = dict.fromkeys(NOT_RECORDED, 0)
+        """By reason: reviews that are not in the record and should have been."""
         self.ready = 0
         self.draining = 0
         self.started_at = time.time()
@@ -146,6 +159,9 @@ INSTRUMENTS = (
     Instrument("wouldblock_certificate_failures", "counter", "New certificate files that could not be used."),
     Instrument("wouldblock_snapshot_age_seconds", "gauge", "Age of the cluster state; absent without one."),
     Instrument("wouldblock_log_lines_dropped", "counter", "Log lines that nobody took in time."),
+    Instrument("wouldblock_recording", "gauge", "1 while reviews are being recorded (--record)."),
+    Instrument("wouldblock_recorded", "counter", "Reviews recorded."),
+    Instrument("wouldblock_record_dropped", "counter", "Reviews that should have been recorded.", ("reason",)),
     Instrument("wouldblock_ready", "gauge", "1 when /readyz says 200."),
     Instrument("wouldblock_draining", "gauge", "1 after SIGTERM."),
     Instrument("wouldblock_start_time_seconds", "gauge", "When the process started, Unix time."),
@@ -163,6 +179,7 @@ def read(cells: Cells, name: str, *, version: str, now: float) -> Iterable[tuple
         "wouldblock_policy_errors": ("policy", cells.policy_errors),
         "wouldblock_internal_errors": ("policy", cells.internal_errors),
         "wouldblock_incomplete": ("reason", cells.incomplete),
+        "wouldblock_record_dropped": ("reason", cells.record_dropped),
     }
     if name == "wouldblock_reviews":
         for (operation, resource, outcome), count in list(cells.reviews.items()):
@@ -194,6 +211,8 @@ _SCALARS = {
     "wouldblock_certificate_reloads": "certificate_reloads",
     "wouldblock_certificate_failures": "certificate_failures",
     "wouldblock_log_lines_dropped": "log_dropped",
+    "wouldblock_recording": "recording",
+    "wouldblock_recorded": "recorded",
     "wouldblock_ready": "ready",
     "wouldblock_draining": "draining",
     "wouldblock_start_time_seconds": "started_at",
