@@ -6,7 +6,7 @@ BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test e2e e2e-build bench lint docs pins clean
+.PHONY: help demo test e2e e2e-build bench lint fuzz docs pins clean
 
 help:  ## this text
 	@grep -E '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -45,6 +45,14 @@ lint: $(STAMP)  ## format, lint, types, layers, and that derived files are fresh
 	$(BIN)/wouldblock webhook-config --check deploy/base/webhook-configuration.yaml
 	$(BIN)/wouldblock webhook-config --guard --check deploy/base/guard.yaml
 
+FUZZ_SECONDS ?= 60
+$(VENV)/.fuzz: $(STAMP) requirements/fuzz.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/fuzz.txt
+	@touch $@
+
+fuzz: $(VENV)/.fuzz  ## break the CEL compiler with a coverage-guided fuzzer for FUZZ_SECONDS (60)
+	$(BIN)/python -m tests.fuzz .fuzz -max_total_time=$(FUZZ_SECONDS)
+
 docs: $(STAMP)  ## write the derived parts of the README anew
 	WOULDBLOCK_WRITE_DOCS=1 $(BIN)/python -m pytest -q tests/test_docs.py
 
@@ -54,6 +62,8 @@ pins:  ## pin requirements anew, with hashes and without addresses
 	  --custom-compile-command "make pins" requirements/core.in -o requirements/core.txt
 	uv pip compile -q --generate-hashes --universal --python-version 3.11 --no-emit-index-url \
 	  --custom-compile-command "make pins" requirements/dev.in -o requirements/dev.txt
+	uv pip compile -q --generate-hashes --universal --python-version 3.11 --no-emit-index-url \
+	  --custom-compile-command "make pins" requirements/fuzz.in -o requirements/fuzz.txt
 
 clean:  ## what the targets above made, but not the cached control plane
-	rm -rf $(VENV) dist build .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) .fuzz dist build .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -1,0 +1,62 @@
+"""What the fuzzer starts from: the expressions of the shipped policies, the inputs that were found before, and the words
+of the language."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from webhook.cel.library import FUNCTIONS
+from webhook.cel.parser import RESERVED
+from webhook.load import gather, shipped
+
+INPUTS = Path(__file__).parent / "inputs"
+"""Inputs that broke something once, or that only a fuzzer writes; replayed by `make test`."""
+
+_MACROS = ("all", "exists", "exists_one", "existsOne", "map", "filter", "transformList", "transformMap")
+_MORE = ("transformMapEntry", "sortBy", "optMap", "optFlatMap", "cel.bind", "has", "optional.of", "optional.none()")
+_NAMES = (
+    "object",
+    "oldObject",
+    "params",
+    "request",
+    "namespaceObject",
+    "variables.a",
+    "authorizer",
+    ".?",
+    "[?0]",
+    "{?",
+)
+_OPERATORS = (
+    "&&",
+    "||",
+    "==",
+    "!=",
+    "<=",
+    ">=",
+    " in ",
+    "? :",
+    "0x",
+    "1u",
+    "1e9",
+    "'''",
+    '"""',
+    "r'",
+    "b'",
+    "\\u",
+    "//",
+)
+
+
+def expressions() -> Iterator[str]:
+    """Every expression of the shipped policies."""
+    for spec in gather(shipped()).policies.values():
+        for each in (*spec.conditions, *spec.variables, *spec.validations, *spec.audit_annotations):
+            yield each.expression
+        yield from (each.message_expression for each in spec.validations if each.message_expression)
+
+
+def words() -> list[str]:
+    """A dictionary for the fuzzer."""
+    functions = [name for name in FUNCTIONS if name[0] not in "@_!-"]
+    return sorted({*functions, *RESERVED, *_MACROS, *_MORE, *_NAMES, *_OPERATORS})
