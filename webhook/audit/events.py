@@ -33,6 +33,7 @@ class ObjectRef(Struct, rename="camel"):
 
 class Status(Struct):
     code: int = 0
+    message: str = ""
 
 
 class Event(Struct, rename="camel"):
@@ -45,6 +46,7 @@ class Event(Struct, rename="camel"):
     request_uri: str = msgspec.field(name="requestURI", default="")
     verb: str = ""
     user: User | None = None
+    impersonated_user: User | None = None
     user_agent: str = ""
     object_ref: ObjectRef | None = None
     response_status: Status | None = None
@@ -95,14 +97,34 @@ _RECEIVED = b'"requestReceivedTimestamp":"'
 
 def decode(line: bytes) -> Event:
     """Raises `msgspec.DecodeError` (not JSON, not an event's types), `UnicodeDecodeError`, `RecursionError`."""
-    return _event.decode(line)
+    return normal(_event.decode(line))
+
+
+def normal(event: Event) -> Event:
+    """The event with its annotations named as the API server names them: some shippers write `_` for `.`.
+
+    What is before the `/` is a DNS name, which holds no `_`.
+    """
+    notes = event.annotations
+    if notes and any("_" in key and "_" in key.partition("/")[0] for key in notes):
+        event.annotations = {_dotted(key): value for key, value in notes.items()}
+    return event
+
+
+def _dotted(key: str) -> str:
+    prefix, slash, name = key.partition("/")
+    return prefix.replace("_", ".") + slash + name if slash else key
 
 
 def is_event(event: Event) -> bool:
-    """Whether it is an audit event at all. Exporters may strip `kind` and `apiVersion`."""
-    if event.kind or event.api_version:
-        return event.kind == "Event" and event.api_version.startswith(GROUP) and event.stage in FINAL
-    return bool(event.audit_id and event.verb) and event.stage in FINAL
+    """Whether it is an audit event at all. Exporters may strip `kind` and `apiVersion`, and even the stage."""
+    if event.stage and event.stage not in FINAL:
+        return False
+    if event.kind not in ("", "Event"):
+        return False
+    if event.api_version:
+        return event.api_version.startswith(GROUP)
+    return bool(event.verb and (event.audit_id or event.user is not None or event.object_ref is not None))
 
 
 def glance(line: bytes) -> tuple[bool, bytes, bytes] | None:

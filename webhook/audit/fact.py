@@ -1,11 +1,12 @@
 """One fact: all that is known of a write but when it came, small, and equal for writes that say the same.
 
-Reads our annotations (by the codec) and those that the API server writes itself. Bodies, messages and user names do
-not get in here.
+Reads our annotations (by the codec) and those that the API server writes itself. Bodies and user names do not get in
+here, and messages only where they are asked for.
 """
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
@@ -14,10 +15,12 @@ import msgspec
 from msgspec import Struct
 
 from webhook import annotations as codec
+from webhook.policy import Outcome
 
 FAILED_OPEN = "failed-open.validating.webhook.admission.k8s.io/"
 VALIDATION_FAILURE = "validation.policy.admission.k8s.io/validation_failure"
 POD_SECURITY = "pod-security.kubernetes.io/"
+GATEKEEPER = "validation.gatekeeper.sh/evaluation"
 VALIDATION_FAILURES_MAX = 50
 """More failures of one request the API server (1.37) does not list."""
 
@@ -88,6 +91,15 @@ class Fact(Struct, frozen=True):
     native: Native
 
 
+def weight(fact: Fact) -> int:
+    """32 bits that tell which of several records of one write speaks for it: the largest. The stage that says most goes
+    first, then what has annotations, then what tells the workload; the rest only makes the choice the same always.
+    """
+    said = fact.rank << 3 | (fact.review is not None) << 2 | (fact.native != NOTHING) << 1 | bool(fact.root)
+    digest = hashlib.blake2b(msgspec.json.encode(fact), digest_size=4).digest()
+    return said << 27 | int.from_bytes(digest, "little") >> 5
+
+
 class Own(Struct, frozen=True):
     """What our webhook left on one event."""
 
@@ -99,14 +111,17 @@ class Own(Struct, frozen=True):
     failed_open: bool = False
     unreadable: bool = False
     """There is a review of ours that this version cannot read."""
+    texts: Outcome | None = None
+    """All that the review said, where texts are kept."""
 
 
 class Annotations:
     """Reads events' annotations; the replicas of one template say the same, so what was read is remembered."""
 
-    def __init__(self, is_ours: Callable[[str], bool]) -> None:
-        """`is_ours` tells our webhook names from others'."""
+    def __init__(self, is_ours: Callable[[str], bool], *, texts: bool = False) -> None:
+        """`is_ours` tells our webhook names from others'. Messages are kept with `texts` only."""
         self._is_ours = is_ours
+        self._texts = texts
         self._reviews: dict[tuple[str, ...], Own] = {}
         self._natives: dict[tuple[str, ...], Native] = {}
 
@@ -125,7 +140,7 @@ class Annotations:
         found = self._reviews.get(texts)
         if found is None:
             _bound(self._reviews)
-            found = self._reviews[texts] = _own(notes, name, failed_open)
+            found = self._reviews[texts] = _own(notes, name, failed_open, self._texts)
         return found
 
     def native(self, notes: Mapping[str, str]) -> Native:
@@ -148,7 +163,7 @@ def _bound(remembered: dict[tuple[str, ...], Any]) -> None:
         remembered.clear()
 
 
-def _own(notes: Mapping[str, str], name: str, failed_open: bool) -> Own:
+def _own(notes: Mapping[str, str], name: str, failed_open: bool, texts: bool) -> Own:
     try:
         reviewed = codec.decode(notes, name=name)
     except codec.UnreadableAnnotation:
@@ -173,6 +188,7 @@ def _own(notes: Mapping[str, str], name: str, failed_open: bool) -> Own:
         dry_run=reviewed.dry_run,
         operation=reviewed.operation,
         failed_open=failed_open,
+        texts=outcome if texts else None,
     )
 
 
@@ -180,12 +196,15 @@ def _ids(policies: Iterable[str]) -> tuple[str, ...]:
     return tuple(sorted(set(policies)))
 
 
-class _Failure(Struct):
+class Failure(Struct):
+    """One failure of a ValidatingAdmissionPolicy."""
+
     policy: str = ""
     message: str = ""
 
 
-_failures = msgspec.json.Decoder(list[_Failure])
+failures = msgspec.json.Decoder(list[Failure])
+"""Decodes `validation_failure`. Raises `msgspec.DecodeError`."""
 _NATIVE_KEYS = (
     VALIDATION_FAILURE,
     POD_SECURITY + "audit-violations",
@@ -193,24 +212,25 @@ _NATIVE_KEYS = (
     POD_SECURITY + "exempt",
     POD_SECURITY + "error",
 )
-_STANDARD = re.compile(r'would violate PodSecurity "([a-z]+:(?:latest|v1\.\d+))": ')
+STANDARD = re.compile(r'would violate PodSecurity "([a-z]+:(?:latest|v1\.\d+))": ')
+"""How `audit-violations` begins: `<level>:<version>`, then what violates it."""
 _LEVEL = re.compile(r"[a-z]+:(?:latest|v1\.\d+)")
 _EVALUATION_ERROR = re.compile(r"(?s)expression '.*' resulted in error: ")
 
 
 def _native(failure: str, violations: str, enforced: str, exempt: str, error: str) -> Native:
-    failures: Sequence[_Failure] = ()
+    listed: Sequence[Failure] = ()
     broken = bool(error)
     if failure:
         try:
-            failures = _failures.decode(failure)
+            listed = failures.decode(failure)
         except msgspec.DecodeError:
             broken = True
-    standard = _STANDARD.match(violations)
+    standard = STANDARD.match(violations)
     return Native(
-        failed=_ids(each.policy for each in failures),
-        errors=_ids(each.policy for each in failures if _EVALUATION_ERROR.match(each.message)),
-        listed=len(failures),
+        failed=_ids(each.policy for each in listed),
+        errors=_ids(each.policy for each in listed if _EVALUATION_ERROR.match(each.message)),
+        listed=len(listed),
         violates=standard[1] if standard else "",
         enforced=enforced if _LEVEL.fullmatch(enforced) else "",
         exempt=exempt,

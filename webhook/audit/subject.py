@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Mapping
 from msgspec import Struct
 
 from webhook.audit.fact import Fact
-from webhook.audit.facts import Interest
+from webhook.audit.reading import Interest
 from webhook.match import matches_resource, selects
 from webhook.policy import Match, Requirement, Selector, SetRecord
 
@@ -118,9 +118,7 @@ def covers(match: Match, group: str, version: str, resource: str, subresource: s
         return True
     # Equivalent: the API server converts a write in another version of the resource for the policy.
     versions = {each for rule in match.rules for each in rule.versions} - {"*", version}
-    return match.match_policy == "Equivalent" and any(
-        matches_resource(match, group, each, *asked) for each in versions
-    )
+    return match.match_policy == "Equivalent" and any(matches_resource(match, group, each, *asked) for each in versions)
 
 
 def _may_select(selector: Selector, namespace: str, labels: Mapping[str, str] | None) -> bool:
