@@ -105,13 +105,12 @@ References: `cis:5.2.7`.
 
 ## Done when
 
-This exits with 0 (`AUDIT_LOG` is the API server's audit log since the mending):
+The first command exits with 0. (`AUDIT_LOG` is an audit log that holds the mending, `TICKETS` this folder.)
+The ticket then closes by itself.
 
 ```sh
 wouldblock readiness "$AUDIT_LOG"
 ```
-
-The ticket closes by itself once the log proves it.
 
 ## Evidence
 

@@ -58,7 +58,7 @@ WITH later AS (
     SELECT cluster, namespace, root_kind, root_name, {_ANONYMOUS} AS anonymous, {_PART} AS part,
         "group", version, resource, subresource, operation, request, result, set_digest,
         -- What has lost its time may be later than anything else.
-        coalesce(time, (SELECT max(time) FROM writes)) AS time
+        coalesce(time, (SELECT max(time) FROM writes) + INTERVAL 1 MICROSECOND) AS time
     FROM writes
     SEMI JOIN report_pair USING (cluster, namespace, root_kind, root_name)
     WHERE NOT rejected AND NOT dry_run

@@ -79,7 +79,8 @@ def standings(
     """One for each (workload, policy) with a finding, or with a seed, in the order of their names."""
     facts.execute(queries.FOUND)
     columns = ("cluster", "namespace", "root_kind", "root_name", "anonymous", "policy", "since")
-    _table(facts, "report_seed", columns, [(*each.root, each.policy, each.since.isoformat()) for each in seeds])
+    seeded = list(seeds)
+    _table(facts, "report_seed", columns, [(*each.root, each.policy, each.since.isoformat()) for each in seeded])
     facts.execute(queries.PAIR)
     _scope(facts, catalogue)
     facts.execute(queries.LATER)
@@ -89,6 +90,9 @@ def standings(
     grouped: dict[tuple[Root, str], list[_Row]] = {}
     for row in facts.execute(queries.READ).fetchall():
         grouped.setdefault((row[:5], row[5]), []).append(_Row(*row[6:]))
+    for seed in seeded:
+        # Of which nothing was written, but which may be gone.
+        grouped.setdefault((seed.root, seed.policy), [])
     found = []
     for (root, policy), rows in grouped.items():
         ended = max(gone.get(root[:4], 0) if root[3] else 0, emptied.get(root[:2], 0))

@@ -89,7 +89,7 @@ def alert_of(ticket: Ticket, *, acceptance: Sequence[str], ends: Time) -> Alert:
         "description": f"{len(names)} to mend: {', '.join(names[:LISTED])}{more}",
         "due": due(ticket),
         "remediation": line(ticket.remediation),
-        "acceptance": "; ".join(acceptance),
+        "acceptance": acceptance[0],
     }
     return Alert(
         # Empty means absent in Alertmanager: it drops such labels, and with them the alert would not be found again.

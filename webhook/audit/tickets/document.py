@@ -21,7 +21,7 @@ from webhook.audit.tickets.template import BY_ID
 from webhook.errors import Problem
 
 MARKER = "<!-- wouldblock: above this line is written anew by each run; what you write below it stays -->"
-NOTES = "\n## Notes\n"
+NOTES = "\n\n## Notes\n"
 """What stands below the marker of a new ticket."""
 SHOWN = 50
 """Workloads listed in the text; the front matter has all."""
@@ -37,7 +37,7 @@ class Document(Struct, frozen=True):
 
 
 def render(ticket: Ticket, *, acceptance: Sequence[str], notes: str = NOTES) -> str:
-    """The file's text. `acceptance`: the commands that show whether the ticket is done."""
+    """The file's text. `acceptance`: commands, the first of which shows whether it is done."""
     front = yaml.dump(
         plain(ticket), Dumper=_Dumper, sort_keys=False, allow_unicode=False, default_flow_style=False, width=120
     )
@@ -142,8 +142,10 @@ def _text(ticket: Ticket, acceptance: Sequence[str]) -> list[str]:
     if ticket.references:
         lines += ["", f"References: {', '.join(map(code, ticket.references))}."]
     lines += ["", "## Done when", ""]
-    lines += ["This exits with 0 (`AUDIT_LOG` is the API server's audit log since the mending):", "", "```sh"]
-    lines += [*acceptance, "```", "", "The ticket closes by itself once the log proves it.", "", "## Evidence", ""]
+    lines += [
+        "The first command exits with 0. (`AUDIT_LOG` is an audit log that holds the mending, `TICKETS` this folder.)"
+    ]
+    lines += ["The ticket then closes by itself.", "", "```sh", *acceptance, "```", "", "## Evidence", ""]
     lines += [coverage(ticket.coverage), "", "Each audit id names an event of the audit log."]
     return lines
 

@@ -46,7 +46,7 @@ class Workload(Struct, frozen=True, kw_only=True):
     """One workload of a ticket."""
 
     kind: str = ""
-    """Empty, like `name`, for writes that no workload is known of."""
+    """The resource, where no workload is known of and `name` is empty."""
     name: str = ""
     namespace: str = ""
     status: Status = "open"
@@ -69,7 +69,7 @@ class Workload(Struct, frozen=True, kw_only=True):
 
     @property
     def title(self) -> str:
-        return f"{self.kind}/{self.name}" if self.name else "(a workload without a name)"
+        return f"{self.kind}/{self.name}" if self.name else f"{self.kind or 'workloads'} without a name"
 
     @property
     def settled(self) -> bool:

@@ -125,7 +125,11 @@ def _change(before: Ticket | None, case: Case, dates: _Dates, proof: Proof) -> C
     after = replace(_described(before, case), workloads=workloads)
     if not unsettled:
         return Change(kind="close", before=before, after=replace(after, state="closed", closed=dates.now))
-    return Change(kind="none" if after == before else "update", before=before, after=after)
+    # That only others were written here is no news of it.
+    same = replace(after, coverage=before.coverage) == before
+    return (
+        Change(kind="none", before=before, after=before) if same else Change(kind="update", before=before, after=after)
+    )
 
 
 def _created(case: Case, workloads: tuple[Workload, ...], dates: _Dates) -> Ticket:
