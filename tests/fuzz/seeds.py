@@ -1,5 +1,5 @@
-"""What the fuzzer starts from: the expressions of the shipped policies, the inputs that were found before, and the words
-of the language."""
+"""What the fuzzer starts from: the expressions of the shipped policies, the inputs that were found before, and the
+words of the language."""
 
 from __future__ import annotations
 
@@ -51,8 +51,9 @@ _OPERATORS = (
 def expressions() -> Iterator[str]:
     """Every expression of the shipped policies."""
     for spec in gather(shipped()).policies.values():
-        for each in (*spec.conditions, *spec.variables, *spec.validations, *spec.audit_annotations):
-            yield each.expression
+        yield from (each.expression for each in (*spec.conditions, *spec.variables))
+        yield from (each.expression for each in spec.validations)
+        yield from (each.expression for each in spec.audit_annotations)
         yield from (each.message_expression for each in spec.validations if each.message_expression)
 
 

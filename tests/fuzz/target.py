@@ -1,7 +1,7 @@
 """What is fuzzed: text through lexer, parser, checker and both generators, and what they made, on one object.
 
-Raises for whatever a policy's text may never cause: another exception than the compiler's own, a message without text or
-position, two forms of code that mean different things. Knows no fuzzer.
+Raises for whatever a policy's text may never cause: another exception than the compiler's own, a message without text
+or position, two forms of code that mean different things. Knows no fuzzer.
 """
 
 from __future__ import annotations

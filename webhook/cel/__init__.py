@@ -13,4 +13,5 @@ evaluated against the same inputs, such as one ValidatingAdmissionPolicy.
 | code | `sure` and `facts` (what is known of a node), `codegen calls loops emit`, `program` (the one `exec`) |
 | run time | `values equality error runtime dispatch activation patterns text` |
 | cost | `tariff`, `meter` (the form of code that counts), `metering` (what it calls) |
+| people | `trace`, `trace_unit` (the form that keeps each sub-expression's value), `unparse` (a tree as text) |
 """

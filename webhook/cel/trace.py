@@ -1,0 +1,378 @@
+"""The trace form: evaluates a checked tree and keeps the value of every sub-expression, for people who ask why.
+
+It means what the compiled forms mean (a property test holds it to them), at a price that only somebody at a prompt
+pays. Errors are values (`Failure`), as in the metered form. Knows no policy and renders nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, Final
+
+import msgspec
+
+from webhook.cel import runtime
+from webhook.cel.activation import Activation
+from webhook.cel.check import LOCAL, Checked
+from webhook.cel.codegen import METHODS, ROOTS, Context
+from webhook.cel.env import VARIABLES
+from webhook.cel.equality import member
+from webhook.cel.facts import NOT_CONSTANT, Facts, operands
+from webhook.cel.metering import Failure, attempt, either, entered, extended, gathered, insert, truth
+from webhook.cel.patterns import compile_pattern
+from webhook.cel.tree import (
+    Bind,
+    Call,
+    Conditional,
+    Fold,
+    Has,
+    Ident,
+    Index,
+    ListLiteral,
+    Literal,
+    Logic,
+    MapLiteral,
+    Node,
+    Select,
+    SortBy,
+)
+from webhook.cel.values import ABSENT, NONE, Map, Optional
+from webhook.errors import WouldblockError
+
+STEPS: Final = 1_000_000
+"""Sub-expressions that are evaluated before a trace is given up."""
+KEPT: Final = 10_000
+"""Sub-expressions that are remembered; a loop beyond that is evaluated, but its elements are not kept."""
+
+
+class TooLarge(WouldblockError):
+    """More was evaluated than anybody reads."""
+
+
+class Turn(msgspec.Struct, frozen=True, eq=False):
+    """One element of a loop."""
+
+    names: tuple[tuple[str, Any], ...]
+    """The loop's variables."""
+    steps: tuple[Step, ...]
+    """What was evaluated for it: a predicate, then perhaps a result."""
+
+
+class Step(msgspec.Struct, frozen=True, eq=False):
+    """One sub-expression: its value or `Failure`, and those of the operands that were evaluated."""
+
+    node: Node
+    value: Any
+    steps: tuple[Step, ...] = ()
+    turns: tuple[Turn, ...] = ()
+    """Of a loop: its elements as far as it went."""
+    skipped: tuple[Node, ...] = ()
+    """Operands that were not evaluated: something before them had decided."""
+    variable: str = ""
+    """Of `variables.x`: the name, whose own trace stands elsewhere."""
+    constant: bool = False
+
+    @property
+    def failed(self) -> bool:
+        return self.value.__class__ is Failure
+
+
+class Tracer:
+    """One expression, evaluated on one activation."""
+
+    def __init__(
+        self,
+        context: Context,
+        checked: Checked,
+        facts: Mapping[int, Facts],
+        activation: Activation,
+        variable: Callable[[str], Any],
+    ) -> None:
+        """`variable` gives the value or `Failure` of a composed variable."""
+        self._context = context
+        self._checked = checked
+        self._facts = facts
+        self._activation = activation
+        self._variable = variable
+        self._scope: dict[str, Any] = {}
+        self._count = 0
+
+    def run(self) -> Step:
+        """Raises what the inputs raise for what cannot be known, and `TooLarge`."""
+        return self._step(self._checked.tree)
+
+    def _step(self, node: Node) -> Step:
+        self._count += 1
+        if self._count > STEPS:
+            raise TooLarge(f"more than {STEPS} sub-expressions were evaluated: too many to show")
+        constant = self._facts[node.id].constant
+        if constant is not NOT_CONSTANT:
+            return Step(node, constant, constant=True)
+        name = self._checked.names.get(node.id)
+        if name is not None:
+            return Step(node, self._named(node, name))
+        made: Step = _TRACES[node.__class__](self, node)
+        return made
+
+    def _named(self, node: Node, name: str) -> Any:
+        if name == LOCAL:
+            assert isinstance(node, Ident)  # noqa: S101 - only plain names are local
+            return self._scope[node.name]
+        if name in ROOTS:
+            return getattr(self._activation, ROOTS[name])
+        if name in METHODS:
+            return getattr(self._activation, METHODS[name])()
+        return attempt(self._activation.lookup, name)
+
+    # -- attributes
+
+    def _select(self, node: Select) -> Step:
+        if self._checked.type(node.operand) == VARIABLES:
+            value = self._variable(node.field)
+            if node.optional:
+                value = attempt(Optional, value)
+            return Step(node, value, variable=node.field)
+        operand = self._step(node.operand)
+        return Step(node, self._at(node, operand.value, node.field, optional=node.optional), (operand,))
+
+    def _index(self, node: Index) -> Step:
+        operand = self._step(node.operand)
+        if operand.failed or operand.value is NONE:
+            return Step(node, operand.value, (operand,), skipped=(node.key,))
+        key = self._step(node.key)
+        return Step(node, self._at(node, operand.value, key.value, optional=node.optional), (operand, key))
+
+    def _at(self, node: Select | Index, operand: Any, key: Any, *, optional: bool) -> Any:
+        optional = optional or self._checked.type(node.operand).kind == "optional" or operand.__class__ is Optional
+        return attempt(runtime.optional_index if optional else runtime.index, operand, key)
+
+    def _has(self, node: Has) -> Step:
+        if self._checked.type(node.operand) == VARIABLES:
+            value = self._variable(node.field)
+            return Step(node, value if value.__class__ is Failure else True, variable=node.field)
+        operand = self._step(node.operand)
+        return Step(node, attempt(runtime.has, operand.value, node.field), (operand,))
+
+    # -- calls and operators
+
+    def _call(self, node: Call) -> Step:
+        if node.function in ("or", "orValue") and node.target is not None:
+            return self._lazy(node, node.target)
+        arguments = operands(node, self._checked)
+        rows = self._checked.overloads[node.id]
+        # Beyond two operands none is evaluated after a failed one.
+        steps, skipped = (
+            self._until_failed(arguments) if len(arguments) > 2 else (tuple(map(self._step, arguments)), ())
+        )
+        values = [step.value for step in steps]
+        failed = next((value for value in values if value.__class__ is Failure), None)
+        if failed is not None:
+            return Step(node, failed, steps, skipped=skipped)
+        pattern = rows[0].pattern
+        if pattern and steps[pattern].constant and values[pattern].__class__ is str:
+            values[pattern] = compile_pattern(values[pattern])
+        call = member if node.function == "@in" else self._context.dispatcher(rows)
+        return Step(node, attempt(call, *values), steps)
+
+    def _until_failed(self, nodes: tuple[Node, ...]) -> tuple[tuple[Step, ...], tuple[Node, ...]]:
+        steps: list[Step] = []
+        for node in nodes:
+            steps.append(self._step(node))
+            if steps[-1].failed:
+                break
+        return tuple(steps), nodes[len(steps) :]
+
+    def _lazy(self, node: Call, target: Node) -> Step:
+        """`x.or(y)` and `x.orValue(y)`."""
+        held = self._step(target)
+        content = attempt(runtime.content_of, held.value)
+        if content is ABSENT:
+            other = self._step(node.arguments[0])
+            return Step(node, other.value, (held, other))
+        value = content if content.__class__ is Failure or node.function == "orValue" else held.value
+        return Step(node, value, (held,), skipped=node.arguments)
+
+    def _logic(self, node: Logic) -> Step:
+        decided = not node.is_and
+        value: Any = None
+        steps: list[Step] = []
+        for term in node.terms:
+            steps.append(self._step(term))
+            found = truth(steps[-1].value)
+            value = either(value, found, decided) if len(steps) > 1 else found
+            if value is decided:
+                break
+        return Step(node, value, tuple(steps), skipped=node.terms[len(steps) :])
+
+    def _conditional(self, node: Conditional) -> Step:
+        condition = self._step(node.condition)
+        chosen = truth(condition.value)
+        if chosen.__class__ is Failure:
+            return Step(node, chosen, (condition,), skipped=(node.then, node.otherwise))
+        branch = self._step(node.then if chosen else node.otherwise)
+        return Step(node, branch.value, (condition, branch), skipped=(node.otherwise if chosen else node.then,))
+
+    # -- literals
+
+    def _list(self, node: ListLiteral) -> Step:
+        steps, skipped = self._until_failed(node.elements)
+        if steps and steps[-1].failed:
+            return Step(node, steps[-1].value, steps, skipped=skipped)
+        parts = [(step.value,) if at in node.optional else step.value for at, step in enumerate(steps)]
+        return Step(node, attempt(gathered, parts), steps)
+
+    def _map(self, node: MapLiteral) -> Step:
+        steps, skipped = self._until_failed(tuple(part for each in node.entries for part in (each.key, each.value)))
+        if steps and steps[-1].failed:
+            return Step(node, steps[-1].value, steps, skipped=skipped)
+        values = [step.value for step in steps]
+        parts = list(zip(values[::2], values[1::2], [each.optional for each in node.entries], strict=True))
+        return Step(node, attempt(entered, parts), steps)
+
+    # -- macros
+
+    def _fold(self, node: Fold) -> Step:
+        ranged = self._step(node.range)
+        value, turns = self._looped(node, ranged.value)
+        return Step(node, value, (ranged,), turns)
+
+    def _looped(self, node: Fold, values: Any) -> tuple[Any, tuple[Turn, ...]]:
+        over = attempt(runtime.pairs if node.second else runtime.elements, values)
+        if over.__class__ is Failure:
+            return over, ()
+        outer, turns = dict(self._scope), []
+        loop = _LOOPS[node.macro](node)
+        for element in over:
+            names: tuple[tuple[str, Any], ...] = ((node.variable, element),)
+            if node.second:
+                names = ((node.variable, element[0]), (node.second, element[1]))
+            self._scope.update(names)
+            steps = loop.turn(self, names[0][1])
+            if self._count < KEPT:
+                turns.append(Turn(names, steps))
+            if loop.done:
+                break
+        self._scope = outer
+        return loop.result(), tuple(turns)
+
+    def _bind(self, node: Bind) -> Step:
+        target = self._step(node.target)
+        content = attempt(runtime.content, target.value)
+        if content.__class__ is Failure:
+            return Step(node, content, (target,), skipped=(node.body,))
+        if content is ABSENT:
+            return Step(node, NONE, (target,), skipped=(node.body,))
+        outer = dict(self._scope)
+        self._scope[node.variable] = content
+        body = self._step(node.body)
+        self._scope = outer
+        value = body.value if node.flat else attempt(Optional, body.value)
+        return Step(node, value, (target,), (Turn(((node.variable, content),), (body,)),))
+
+    def _sort_by(self, node: SortBy) -> Step:
+        target = self._step(node.target)
+        keys, turns = self._looped(node.keys, target.value)
+        call = self._context.dispatcher(self._checked.overloads[node.id])
+        return Step(node, attempt(call, target.value, keys), (target,), turns)
+
+
+class _Quantifier:
+    """`all` and `exists`: an error waits until no element has decided."""
+
+    def __init__(self, node: Fold) -> None:
+        self._node = node
+        self._decided = node.macro == "exists"
+        self._value: Any = not self._decided
+        self.done = False
+
+    def turn(self, tracer: Tracer, _: Any) -> tuple[Step, ...]:
+        step = tracer._step(_part(self._node.predicate))
+        self._value = either(self._value, truth(step.value), self._decided)
+        self.done = self._value is self._decided
+        return (step,)
+
+    def result(self) -> Any:
+        return self._value
+
+
+class _ExistsOne:
+    done = False
+
+    def __init__(self, node: Fold) -> None:
+        self._node = node
+        self._count = 0
+        self._failed: Any = None
+
+    def turn(self, tracer: Tracer, _: Any) -> tuple[Step, ...]:
+        step = tracer._step(_part(self._node.predicate))
+        chosen = truth(step.value)
+        self._count += chosen is True
+        if chosen.__class__ is Failure:
+            self._failed = chosen
+        return (step,)
+
+    def result(self) -> Any:
+        return self._count == 1 if self._failed is None else self._failed
+
+
+class _Collect:
+    """`map`, `filter` and the transforming macros: the last error of a predicate or the first of a result stays."""
+
+    done = False
+
+    def __init__(self, node: Fold) -> None:
+        self._node = node
+        self._list = node.macro in ("map", "filter", "transformList")
+        self._made: Any = [] if self._list else Map()
+
+    def turn(self, tracer: Tracer, element: Any) -> tuple[Step, ...]:
+        steps: tuple[Step, ...] = ()
+        if self._node.predicate is not None:
+            steps = (tracer._step(self._node.predicate),)
+            chosen = truth(steps[0].value)
+            if chosen.__class__ is Failure:
+                self._made = chosen
+            if chosen is not True:
+                return steps
+        if self._made.__class__ is Failure:
+            return steps
+        value = element
+        if self._node.body is not None:
+            steps = (*steps, tracer._step(self._node.body))
+            value = steps[-1].value
+        if self._list:
+            self._made = attempt(extended, self._made, value)
+        else:
+            entry = (element, value) if self._node.macro == "transformMap" else (value,)
+            self._made = attempt(insert, self._made, *entry)
+        return steps
+
+    def result(self) -> Any:
+        return self._made if self._list else attempt(runtime.finish_map, self._made)
+
+
+def _part(node: Node | None) -> Node:
+    assert node is not None  # noqa: S101 - these macros always have one
+    return node
+
+
+_LOOPS: Final[dict[str, Any]] = {
+    "all": _Quantifier,
+    "exists": _Quantifier,
+    "existsOne": _ExistsOne,
+    **dict.fromkeys(("map", "filter", "transformList", "transformMap", "transformMapEntry"), _Collect),
+}
+_TRACES: Final[dict[type, Any]] = {
+    Select: Tracer._select,
+    Has: Tracer._has,
+    Index: Tracer._index,
+    Call: Tracer._call,
+    Logic: Tracer._logic,
+    Conditional: Tracer._conditional,
+    ListLiteral: Tracer._list,
+    MapLiteral: Tracer._map,
+    Fold: Tracer._fold,
+    Bind: Tracer._bind,
+    SortBy: Tracer._sort_by,
+    Literal: lambda _, node: Step(node, node.value, constant=True),
+}

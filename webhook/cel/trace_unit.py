@@ -1,0 +1,117 @@
+"""A unit in the trace form: what `unit.compile_unit` compiles, checked alike and traced (`trace.py`)."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any
+
+import msgspec
+
+from webhook.cel.activation import Activation
+from webhook.cel.check import Checked, check
+from webhook.cel.codegen import Context
+from webhook.cel.diagnostics import Failed
+from webhook.cel.emit import Module
+from webhook.cel.env import Env, policy_env, variable_type
+from webhook.cel.facts import Facts, analyse
+from webhook.cel.fold import fold
+from webhook.cel.library import FUNCTIONS
+from webhook.cel.metering import Failure
+from webhook.cel.parser import parse
+from webhook.cel.recursion import room
+from webhook.cel.sure import sure_types
+from webhook.cel.trace import Step, Tracer
+from webhook.cel.types import Type
+from webhook.cel.unit import CompileError, CompileErrors, Expression, Inputs, Variable
+from webhook.cel.validate import validate
+
+
+class _Ready(msgspec.Struct, frozen=True):
+    checked: Checked
+    facts: dict[int, Facts]
+
+
+class TraceUnit:
+    """Expressions and variables, ready to be traced. Takes what `compile_unit` takes and has accepted."""
+
+    def __init__(
+        self,
+        expressions: Sequence[Expression],
+        *,
+        variables: Sequence[Variable] = (),
+        params: bool = False,
+        declared: Mapping[str, Type] | None = None,
+        undeclared: Collection[str] = (),
+    ) -> None:
+        """Raises `CompileErrors`."""
+        self.context = Context(Module(), FUNCTIONS)
+        self.variables: dict[str, _Ready] = {}
+        types: dict[str, Type] = {}
+
+        def env(*, authorizer: bool = True, with_variables: bool = True) -> Env:
+            made = policy_env(
+                FUNCTIONS, params=params, authorizer=authorizer, variables=dict(types) if with_variables else None
+            )
+            kept = {name: type for name, type in made.variables.items() if name not in undeclared}
+            return msgspec.structs.replace(made, variables={**kept, **(declared or {})})
+
+        for variable in variables:
+            ready, type = _ready(variable.text, env(), variable.path)
+            self.variables[variable.name] = ready
+            types[variable.name] = variable_type(type)
+        self.expressions = [
+            _ready(each.text, env(authorizer=each.authorizer, with_variables=each.variables), each.path)[0]
+            for each in expressions
+        ]
+
+    def start(self, inputs: Inputs) -> TraceRun:
+        return TraceRun(self, inputs)
+
+
+class TraceRun:
+    """One evaluation. Variables are computed when they are first asked for, and traced once."""
+
+    def __init__(self, unit: TraceUnit, inputs: Inputs) -> None:
+        self._unit = unit
+        self._activation = Activation(
+            object=inputs.object,
+            old_object=inputs.old_object,
+            params=inputs.params,
+            namespace_object=inputs.namespace_object,
+            request=inputs.request,
+            bound=inputs.bound,
+        )
+        self.variables: dict[str, Step] = {}
+        """The variables that were asked for, in that order, with what they came to."""
+
+    def trace(self, index: int) -> Step:
+        """Expression `index`. Raises `NotComparable`, `NeedsState` and `TooLarge`."""
+        return self._trace(self._unit.expressions[index])
+
+    def _trace(self, ready: _Ready) -> Step:
+        with room():
+            return Tracer(self._unit.context, ready.checked, ready.facts, self._activation, self._variable).run()
+
+    def _variable(self, name: str) -> Any:
+        step = self.variables.get(name)
+        if step is None:
+            step = self._trace(self._unit.variables[name])
+            self.variables[name] = step
+        if step.value.__class__ is Failure:
+            return Failure(f'composited variable "{name}" fails to evaluate: {step.value.text}')
+        return step.value
+
+
+def _ready(text: str, env: Env, path: str) -> tuple[_Ready, Type]:
+    try:
+        with room():
+            checked = check(parse(text), env)
+            validate(checked)
+            folded = fold(checked)
+            type = checked.type(checked.tree)
+            checked = msgspec.structs.replace(checked, types=sure_types(checked, env))
+            return _Ready(checked, analyse(checked, folded)), type
+    except (Failed, RecursionError) as error:
+        raise CompileErrors(
+            [CompileError(path=path, message=str(error) or "expression is nested too deeply")]
+        ) from None
