@@ -167,7 +167,7 @@ def test_blind_spots_are_on_stderr(good: Setting) -> None:
     assert code == cli.FOUND  # the cut write is a gap
     place = f"{good.folder / 'other.log.gz'} at byte"
     assert f"not read: 1 incomplete_gzip: {place}" in err
-    assert f"not read: 1 not_json: {place} {good.file.stat().st_size}" in err
+    assert f"not read: 1 not_audit_text: {place} {good.file.stat().st_size}" in err
     code, _, err = good.readiness("--manifest", good.folder / "other.json")
     assert code == cli.FAILED
 

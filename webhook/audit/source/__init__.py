@@ -8,33 +8,52 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import BinaryIO
 
 from webhook.audit.source.files import Progress, blocks, expand
-from webhook.audit.source.lines import Lines, split
-from webhook.audit.source.record import Events, Record
+from webhook.audit.source.reader import events_in
+from webhook.audit.source.record import Events, Lines, Record
 from webhook.audit.source.unpack import unpacked
-from webhook.audit.source.unreadable import EXAMPLES, Place, Unreadable
+from webhook.audit.source.unreadable import EXAMPLES, MEANING, Place, Unreadable
 
-__all__ = ["EXAMPLES", "Events", "Lines", "Place", "Progress", "Record", "Unreadable", "expand", "read"]
+__all__ = [
+    "EXAMPLES",
+    "MEANING",
+    "Events",
+    "Lines",
+    "Place",
+    "Progress",
+    "Record",
+    "Unreadable",
+    "expand",
+    "read",
+]
+STDIN = "standard input"
 
 
 def read(
-    paths: Sequence[str], unreadable: Unreadable, *, progress: Progress = lambda _file, _bytes: None
-) -> Iterator[Lines]:
-    """The lines of all files in turn; `-` is standard input. A folder stands for the files in it.
+    paths: Sequence[str],
+    unreadable: Unreadable,
+    *,
+    skip_reads: bool = False,
+    progress: Progress = lambda _file, _bytes: None,
+) -> Iterator[Lines | Events]:
+    """The audit events of all files in turn; `-` is standard input, and a folder stands for the files in it.
 
+    With `skip_reads`, requests that only read are counted and left out, where that is possible without parsing them.
     `progress` hears (file, bytes of it read so far). A file that cannot be opened raises `OSError` before any
-    line is yielded from it; one that breaks later is cut there and counted.
+    event is yielded from it; one that breaks later is cut there and counted.
     """
     for path in expand(paths):
         if path == "-":
-            yield from split(
-                "standard input",
-                unpacked(
-                    "standard input", blocks("standard input", sys.stdin.buffer, unreadable, progress), unreadable
-                ),
-                unreadable,
-            )
+            yield from _of_stream(STDIN, sys.stdin.buffer, unreadable, skip_reads, progress)
             continue
         with Path(path).open("rb") as stream:
-            yield from split(path, unpacked(path, blocks(path, stream, unreadable, progress), unreadable), unreadable)
+            yield from _of_stream(path, stream, unreadable, skip_reads, progress)
+
+
+def _of_stream(
+    file: str, stream: BinaryIO, unreadable: Unreadable, skip_reads: bool, progress: Progress
+) -> Iterator[Lines | Events]:
+    for name, text in unpacked(file, blocks(file, stream, unreadable, progress), unreadable):
+        yield from events_in(name, text, unreadable, skip_reads=skip_reads)
