@@ -62,8 +62,8 @@ def test_business_days(opened: str, days: int, due: str) -> None:
 
 def test_hours_run_through_nights_weekends_and_clock_changes() -> None:
     calendar = Calendar(zone=zone("Europe/Berlin"))
-    saturday = datetime.datetime.fromisoformat("2026-03-28T12:00:00+01:00")
-    assert calendar.after(saturday, hours=24) - saturday == DAY
+    saturday = datetime.datetime(2026, 3, 28, 12, tzinfo=zone("Europe/Berlin"))
+    assert calendar.after(saturday, hours=24) - saturday.astimezone(datetime.UTC) == DAY
     assert calendar.after(saturday, hours=24).isoformat() == "2026-03-29T13:00:00+02:00"
 
 
@@ -333,6 +333,8 @@ def test_the_life_of_a_ticket() -> None:
 
 def test_what_is_over_before_anybody_was_told_makes_no_ticket() -> None:
     assert reconcile({}, [case(seen("web", violated=1, passed=2))], now=at(3)) == []
+    (change,) = reconcile({}, [case(seen("web", violated=1, passed=2), seen("api", violated=1))], now=at(3))
+    assert [each.name for each in change.after.workloads] == ["api"]
 
 
 def test_a_log_that_says_nothing_changes_nothing() -> None:

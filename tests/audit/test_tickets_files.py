@@ -180,7 +180,7 @@ def test_hostile_names_stay_names(hostile: str) -> None:
     assert "everyone" not in outside
 
 
-@given(st.text(st.characters(codec="utf-8"), max_size=30))
+@given(st.text("`` a|\n", max_size=12))
 def test_a_code_span_ends_where_it_should(text: str) -> None:
     span = code(text)
     fence = re.match(r"`+", span)
@@ -253,7 +253,9 @@ def test_what_is_no_ticket_is_left_alone(tmp_path: Path) -> None:
     (tmp_path / "README.md").write_text("# Tickets\n---\n")
     (tmp_path / "page.md").write_text("---\ntitle: x\n---\n")
     (tmp_path / "bytes.md").write_bytes(b"\xff\xfe")
-    (tmp_path / "link.md").symlink_to("/dev/zero")
+    elsewhere = Folder(tmp_path / "elsewhere")
+    elsewhere.path.mkdir()
+    (tmp_path / "link.md").symlink_to(elsewhere.write(ticket(), None, acceptance=ACCEPTANCE))
     (tmp_path / "folder.md").mkdir()
     assert Folder(tmp_path).read() == {}
     assert Folder(tmp_path / "absent").read() == {}
