@@ -128,12 +128,10 @@ class Usage:
             for record in found.records:
                 self._take(record.event, found.file, record.offset)
             return
-        offset = found.offset
         last = len(found.lines) - 1 if found.open_end else -1
-        for number, line in enumerate(found.lines):
+        for number, (offset, line) in enumerate(found.places()):
             if line and not line.isspace() and not self._skip(line):
                 self._parse(line, found.file, offset, open_end=number == last)
-            offset += len(line) + 1
 
     def _skip(self, line: bytes) -> bool:
         """Whether a whole line in the API server's own field order is of no interest, told without parsing it."""
@@ -219,7 +217,8 @@ class Usage:
         if not marked and (api.group, api.version, api.resource) not in KNOWN:
             return
         name, version = product(event.user_agent)
-        user = event.user.username if event.user is not None else ""
+        who = event.impersonated_user or event.user
+        user = who.username if who is not None else ""
         caller = Caller(name, user, reference.namespace)
         calls = self._calls.setdefault((api, caller, _control_plane(name, user)), Calls())
         calls.verbs[event.verb] += 1
