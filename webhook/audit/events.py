@@ -124,7 +124,7 @@ def is_event(event: Event) -> bool:
         return False
     if event.api_version:
         return event.api_version.startswith(GROUP)
-    return bool(event.verb and (event.audit_id or event.user is not None or event.object_ref is not None))
+    return bool(event.verb) and bool(event.kind or event.audit_id or event.user or event.object_ref)
 
 
 def glance(line: bytes) -> tuple[bool, bytes, bytes] | None:

@@ -16,7 +16,7 @@ def _is_event(keys: Keys) -> bool:
         return False
     if "apiVersion" in keys:
         return string(keys["apiVersion"]).startswith(GROUP)
-    return "verb" in keys and any(each in keys for each in ("auditID", "user", "objectRef"))
+    return "verb" in keys and any(each in keys for each in ("kind", "auditID", "user", "objectRef"))
 
 
 def _is_viaq(keys: Keys) -> bool:
