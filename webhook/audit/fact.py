@@ -115,6 +115,16 @@ class Own(Struct, frozen=True):
     """All that the review said, where texts are kept."""
 
 
+class Ours(Struct, frozen=True):
+    """Tells our webhook names from others': they and what ends in them, for there is one entry for each API version
+    that needs its own."""
+
+    names: tuple[str, ...]
+
+    def __call__(self, name: str) -> bool:
+        return name in self.names or name.endswith(tuple(f".{each}" for each in self.names))
+
+
 class Annotations:
     """Reads events' annotations; the replicas of one template say the same, so what was read is remembered."""
 

@@ -184,6 +184,13 @@ class Outcomes:
         return standard.version if native.enforced or fact.resource != "pods" else None
 
 
+def whole(fact: Fact) -> Outcome:
+    """What became of a write, whatever the policy: `unknown` when nothing of ours is on it."""
+    if fact.unreadable_review or (fact.review is not None and (fact.review.incomplete or fact.collection)):
+        return _first(fact, "incomplete")
+    return _first(fact, "unknown" if fact.review is None else "reviewed")
+
+
 def _failed(subject: Subject, fact: Fact, version: str) -> tuple[bool, bool]:
     """(whether the API server itself recorded a failure, whether that is an evaluation error)."""
     native = fact.native

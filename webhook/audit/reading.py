@@ -38,6 +38,8 @@ class Interest(Struct, frozen=True):
     resources: frozenset[bytes]
     subresources: frozenset[tuple[bytes, bytes]] = frozenset()
     everything: bool = False
+    dull: frozenset[bytes] = frozenset()
+    """Resources and subresources that are left out of `everything`, unless somebody reviewed the write."""
 
 
 class Reading:
@@ -96,7 +98,8 @@ class Reading:
             return False
         interest = self._interest
         known = (resource, subresource) in interest.subresources if subresource else resource in interest.resources
-        return known or interest.everything or b'/reviewed":' in line or b'/validation_failure":' in line
+        known = known or (interest.everything and resource not in interest.dull and subresource not in interest.dull)
+        return known or b'/reviewed":' in line or b'/validation_failure":' in line
 
     def _parse(self, line: bytes, file: str, offset: int, *, open_end: bool) -> None:
         try:

@@ -55,6 +55,18 @@ def add_enable_flag(group: argparse._ActionsContainer) -> None:
     )
 
 
+def add_webhook_name_flag(group: argparse._ActionsContainer) -> None:
+    """`--webhook-name`, for a parser or a group of one."""
+    from webhook.annotations import WEBHOOK_NAME
+
+    group.add_argument(
+        "--webhook-name",
+        action="append",
+        metavar="NAME",
+        help=f"name of the webhook whose annotations are read, with any prefix (default {WEBHOOK_NAME})",
+    )
+
+
 def policies_of(args: argparse.Namespace) -> tuple[PolicySet, State]:
     """The set and the state that the flags name. Broken policies are in `PolicySet.broken`."""
     # The compiler is not needed for --help.

@@ -6,13 +6,14 @@ import argparse
 import re
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import msgspec
 
 from webhook.annotations import WEBHOOK_NAME
 from webhook.audit.events import microseconds
+from webhook.audit.fact import Ours
 from webhook.audit.facts import Collector, Facts
 from webhook.audit.native import Cluster, match_of, stored
 from webhook.audit.outcome import Outcomes
@@ -47,7 +48,7 @@ class Evidence(msgspec.Struct, frozen=True):
 
 def add_reading_flags(parser: argparse.ArgumentParser) -> None:
     """How the logs are to be read, and by which policies; but for the logs themselves."""
-    from webhook.cli.common import add_policy_flags
+    from webhook.cli.common import add_policy_flags, add_webhook_name_flag
 
     add_policy_flags(parser)
     group = parser.add_argument_group("evidence")
@@ -64,12 +65,7 @@ def add_reading_flags(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="only what the API server itself recorded (default when nothing of ours is in the log)",
     )
-    group.add_argument(
-        "--webhook-name",
-        action="append",
-        metavar="NAME",
-        help=f"name of the webhook whose annotations are read, with any prefix (default {WEBHOOK_NAME})",
-    )
+    add_webhook_name_flag(group)
     group.add_argument("--webhook-config", type=Path, metavar="FILE", help="to know which namespaces it leaves out")
     group.add_argument("--since", metavar="TIME", help="ignore what is older: RFC 3339, or as long ago as 14d, 36h")
     group.add_argument("--until", metavar="TIME", help="ignore what is newer")
@@ -148,7 +144,9 @@ def collect(args: argparse.Namespace, logs: Sequence[str]) -> Evidence:
 
     unreadable = Unreadable()
     collector = Collector(
-        interest=interest_of([*subjects, *stated]), is_ours=_names(args.webhook_name), unreadable=unreadable
+        interest=interest_of([*subjects, *stated]),
+        is_ours=Ours(tuple(args.webhook_name or (WEBHOOK_NAME,))),
+        unreadable=unreadable,
     )
     with Progress(logs) as progress:
         for lines in read(logs, unreadable, progress=progress):
@@ -323,13 +321,6 @@ def _target(records: Sequence[SetRecord], facts: Facts) -> SetRecord | None:
         if review is not None:
             last[review.set_digest] = max(last.get(review.set_digest, 0), time_)
     return max(enumerate(records), key=lambda each: (last.get(each[1].digest, 0), each[0]))[1] if records else None
-
-
-def _names(given: Sequence[str] | None) -> Callable[[str], bool]:
-    """Ours are the names and whatever ends in them: there is one entry for each API version that needs its own."""
-    names = tuple(given or (WEBHOOK_NAME,))
-    suffixes = tuple(f".{name}" for name in names)
-    return lambda name: name in names or name.endswith(suffixes)
 
 
 def _excluded(config: Path | None) -> frozenset[str]:

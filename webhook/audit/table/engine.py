@@ -7,6 +7,7 @@ for it. Bounded in memory and threads; what does not fit spills to a temporary f
 from __future__ import annotations
 
 import datetime
+import importlib.util
 import shutil
 import tempfile
 import weakref
@@ -14,6 +15,8 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from webhook.audit.table.manifest import manifest_of
+from webhook.audit.table.rows import EMPTY
 from webhook.audit.table.schema import COLUMNS, KEY, WRITE, arrow, sql_type
 from webhook.errors import UserError
 
@@ -29,11 +32,9 @@ _EPOCH = datetime.datetime(1970, 1, 1, tzinfo=datetime.UTC)
 
 def connect(*, memory: str = MEMORY, threads: int = THREADS) -> DuckDBPyConnection:
     """An empty database in memory, bounded, in UTC. Raises `UserError` where DuckDB is not installed."""
-    try:
-        import duckdb
-        import pyarrow  # noqa: F401 - the rows go through it
-    except ImportError:
-        raise UserError("the facts table needs DuckDB and Arrow: pip install 'wouldblock[audit]'") from None
+    require()
+    import duckdb
+
     spill = tempfile.mkdtemp(prefix="wouldblock-")
     connection = duckdb.connect(
         config={
@@ -47,6 +48,12 @@ def connect(*, memory: str = MEMORY, threads: int = THREADS) -> DuckDBPyConnecti
     weakref.finalize(connection, shutil.rmtree, spill, ignore_errors=True)
     connection.execute("SET TimeZone = 'UTC'")
     return connection
+
+
+def require() -> None:
+    """Raises `UserError` where DuckDB or Arrow is not installed."""
+    if any(importlib.util.find_spec(module) is None for module in ("duckdb", "pyarrow")):
+        raise UserError("the facts table needs DuckDB and Arrow: pip install 'wouldblock[audit]'")
 
 
 def from_rows(rows: Iterable[Mapping[str, Any]]) -> DuckDBPyConnection:
@@ -65,18 +72,10 @@ def from_rows(rows: Iterable[Mapping[str, Any]]) -> DuckDBPyConnection:
     return connection
 
 
-_EMPTY: dict[str, Any] = {
-    column.name: None
-    if column.nullable
-    else {"text": "", "words": "", "bool": False, "uint64": 0, "int32": 0, "int16": 0}[column.type]
-    for column in COLUMNS
-}
-
-
 def _complete(row: Mapping[str, Any]) -> dict[str, Any]:
-    if unknown := row.keys() - _EMPTY.keys():
+    if unknown := row.keys() - EMPTY.keys():
         raise ValueError(f"no columns of the facts table: {', '.join(sorted(unknown))}")
-    complete: dict[str, Any] = {**_EMPTY, **row}
+    complete: dict[str, Any] = {**EMPTY, **row}
     time = complete["time"]
     if isinstance(time, str):
         time = datetime.datetime.fromisoformat(time)
@@ -89,49 +88,93 @@ def _complete(row: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def open_facts(folder: Path | str) -> DuckDBPyConnection:
-    """The views over what `wouldblock facts --out` wrote. Raises `UserError` when there is nothing."""
-    files = sorted(Path(folder).glob("cluster=*/day=*/*.parquet"))
+    """The views over what `wouldblock facts --out` wrote, or Spark. Raises `UserError` when there is nothing."""
+    folder = Path(folder)
+    manifest = manifest_of(folder)
+    if manifest is not None:
+        files = [str(folder / part.path) for part in manifest.parts]
+    else:
+        files = sorted(map(str, folder.glob("cluster=*/day=*/*.parquet")))
     if not files:
         raise UserError(f"{folder}: no facts are there; make some with `wouldblock facts LOG… --out {folder}`")
     connection = connect()
-    names = ", ".join(_quoted(str(file)) for file in files)
-    connection.execute(f"CREATE VIEW stored AS SELECT * FROM read_parquet([{names}], hive_partitioning = false)")  # noqa: S608
-    views(connection)
+    if manifest is not None:
+        # Every write is once already.
+        connection.execute(f"CREATE VIEW facts AS SELECT * FROM {parquet(files)}")  # noqa: S608
+    else:
+        columns = ", ".join(f"CAST({_name(each.name)} AS {sql_type(each)}) AS {_name(each.name)}" for each in COLUMNS)
+        connection.execute(f"CREATE VIEW stored AS SELECT {columns} FROM {parquet(files)}")  # noqa: S608
+        connection.execute(f"CREATE VIEW facts AS {once('stored')} UNION ALL {lost('stored', files)}")
+    _by_kind(connection)
     return connection
 
 
 def views(connection: DuckDBPyConnection) -> None:
     """Makes the views over `stored`, a table or view of that name with the table's columns."""
-    connection.execute(f"CREATE VIEW facts AS {once('stored')}")
+    connection.execute(f"CREATE VIEW facts AS {_exact('stored')} AND {_not_whole('stored')}")
+    _by_kind(connection)
+
+
+def _by_kind(connection: DuckDBPyConnection) -> None:
     for view, kind in (("writes", "write"), ("findings", "finding"), ("blind", "blind")):
         connection.execute(f"CREATE VIEW {view} AS SELECT * FROM facts WHERE kind = '{kind}'")  # noqa: S608
 
 
+def parquet(files: Iterable[str]) -> str:
+    """The table function that reads `files`."""
+    return f"read_parquet([{', '.join(map(quoted, files))}], hive_partitioning = false)"
+
+
 def once(table: str) -> str:
-    """The query that takes each write of `table` once. A record that lost its time counts where no whole one is."""
-    names = [_name(each.name) for each in COLUMNS]
-    content = ", ".join(name for name in names if name != '"requests"')
-    columns = ", ".join(name for name in names if name != '"requests"')
+    """The query that takes each write of `table` with a time once. Few are there twice: only those are weighed."""
+    each = ", ".join(f"{table}.{column}" for column in _NAMES)
+    same = " AND ".join(f"twice.{column} = {table}.{column}" for column in WRITE)
+    twice = (
+        f"(SELECT {', '.join(WRITE)} FROM {table} WHERE kind = 'write' AND time IS NOT NULL"  # noqa: S608
+        " GROUP BY ALL HAVING count(*) > 1) AS twice"
+    )
+    return (
+        f"SELECT {each} FROM {table} ANTI JOIN {twice} ON {same} WHERE time IS NOT NULL UNION ALL "  # noqa: S608
+        + _exact(f"(SELECT {each} FROM {table} SEMI JOIN {twice} ON {same} WHERE time IS NOT NULL)")  # noqa: S608
+    )
+
+
+def lost(table: str, files: Iterable[str]) -> str:
+    """The query that takes each record of `table` without a time once, where no whole one is in `files`."""
+    files = list(files)
+    query = _exact(f"(SELECT * FROM {table} WHERE time IS NULL)")  # noqa: S608
+    return f"{query} AND {_not_whole(parquet(files))}" if files else query
+
+
+def _exact(table: str) -> str:
+    """Of several records of one write the weightiest, and each row of it once."""
+    content = ", ".join(column for column in _NAMES if column != '"requests"')
     return f"""
-SELECT {", ".join(names)} FROM (
-    SELECT {columns}, (sum(requests) OVER same)::INTEGER AS requests,
+SELECT {", ".join(_NAMES)} FROM (
+    SELECT {content}, (sum(requests) OVER same)::INTEGER AS requests,
         row_number() OVER (same ORDER BY {content}) AS number,
         max(weight) OVER (PARTITION BY {", ".join(WRITE)}) AS most
     FROM {table}
-    WINDOW same AS (PARTITION BY {", ".join(KEY)})
+    WINDOW same AS (PARTITION BY {", ".join(KEY)}, weight)
 ) AS each
-WHERE number = 1 AND weight = most AND (time IS NOT NULL OR NOT EXISTS (
-    FROM {table} AS whole
-    WHERE whole.time IS NOT NULL AND whole.cluster = each.cluster AND whole.request = each.request))
-"""  # noqa: S608 - only our own names go in
+WHERE number = 1 AND weight = most"""  # noqa: S608 - only our own names go in
+
+
+def _not_whole(table: str) -> str:
+    return (
+        "(each.time IS NOT NULL OR NOT EXISTS (SELECT 1 FROM "  # noqa: S608
+        f"{table} AS whole WHERE whole.time IS NOT NULL AND whole.cluster = each.cluster"
+        " AND whole.request = each.request))"
+    )
 
 
 def _name(column: str) -> str:
     return '"' + column + '"'
 
 
-def _quoted(text: str) -> str:
+def quoted(text: str) -> str:
+    """A text as it is written in SQL."""
     return "'" + text.replace("'", "''") + "'"
 
 
-__all__ = ["connect", "from_rows", "once", "open_facts", "sql_type", "views"]
+_NAMES = [_name(column.name) for column in COLUMNS]

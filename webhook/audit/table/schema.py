@@ -71,6 +71,7 @@ COLUMNS: tuple[Column, ...] = (
     Column("stage", "words", "the stage of the request that was read"),
     Column("trial", "text", "one state of the workload's template, such as a ReplicaSet's hash; empty for its own"),
     Column("evaluated", "text", "policies that our review evaluated: bits in the set's order, hexadecimal"),
+    Column("enforced", "words", "Pod Security `level:version` that the server enforced: it looked at this pod"),
     Column("weight", "uint64", "which of several records of one write speaks for it: the largest; no figure"),
 )
 

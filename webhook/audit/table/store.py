@@ -1,0 +1,252 @@
+"""The facts table on disk: Parquet by cluster and day, and a manifest of what is in it.
+
+A run adds the inputs that the manifest does not know, and rewrites the days that they touch, each to one file in which
+every write is once. The manifest is replaced at the end, in one step: whatever a run that was killed has left behind
+is in no manifest, and the next run removes it. Knows files; what the rows mean is `rows`' business.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import datetime
+import fcntl
+import hashlib
+import os
+import shutil
+import uuid
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
+
+import msgspec
+from msgspec import Struct
+
+from webhook.audit.fact import Ours
+from webhook.audit.source import Progress, Unreadable, expand, read
+from webhook.audit.table import engine
+from webhook.audit.table.manifest import Manifest, Part, manifest_of, replace, sync
+from webhook.audit.table.mapper import Mapper, batch
+from webhook.audit.table.schema import KEY, arrow
+from webhook.errors import UserError
+
+if TYPE_CHECKING:
+    from duckdb import DuckDBPyConnection
+
+NULL = "__HIVE_DEFAULT_PARTITION__"
+"""How Hive, and so Spark and DuckDB, name the folder of what is null or empty."""
+
+_BATCH = 20_000
+_COMMIT = 2_000_000
+"""Rows after which a run makes sure of what it has."""
+_BLOCK = 1 << 16
+
+
+class Summary(Struct, kw_only=True):
+    """What a run has done."""
+
+    out: str
+    read: int = 0
+    """Inputs."""
+    known: int = 0
+    """Inputs that an earlier run has read."""
+    records: int = 0
+    """Events of writes, with stages and duplicates, in the inputs of this run."""
+    reads: int = 0
+    other_resources: int = 0
+    rows: int = 0
+    """In the folder, now."""
+    added: int = 0
+    clusters: list[str] = []
+    first: datetime.date | None = None
+    last: datetime.date | None = None
+    unreadable: dict[str, int] = {}
+
+
+class Source(Struct, frozen=True):
+    """How inputs are to be read."""
+
+    ours: Ours
+    cluster: str = ""
+
+
+def update(
+    folder: Path, logs: Sequence[str], source: Source, *, progress: Progress = lambda _file, _bytes: None
+) -> tuple[Summary, Unreadable]:
+    """Adds what is new in `logs`. Raises `UserError`, and `OSError` for what cannot be opened or written."""
+    folder.mkdir(parents=True, exist_ok=True)
+    files = expand(logs)
+    with _alone(folder):
+        run = _Run(folder, source, progress)
+        for file in files:
+            run.take(file)
+        run.commit()
+        return run.summary(), run.unreadable
+
+
+def identity(file: str, source: Source) -> str:
+    """Of what is in a file, wherever it lies, and of how it is read."""
+    digest = hashlib.blake2b(repr((source.ours.names, source.cluster)).encode(), digest_size=16)
+    with Path(file).open("rb") as stream:
+        size = os.fstat(stream.fileno()).st_size
+        digest.update(f"{size} ".encode() + stream.read(_BLOCK))
+        if size > _BLOCK:
+            stream.seek(-min(_BLOCK, size - _BLOCK), os.SEEK_END)
+            digest.update(stream.read(_BLOCK))
+    return digest.hexdigest()
+
+
+@contextlib.contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    with (folder / ".lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise UserError(f"{folder}: another `wouldblock facts` is writing there; wait for it to end") from None
+        yield
+
+
+class _Run:
+    def __init__(self, folder: Path, source: Source, progress: Progress) -> None:
+        self.folder = folder
+        self.source = source
+        self.unreadable = Unreadable()
+        self._progress = progress
+        found = manifest_of(folder)
+        if found is None:
+            if any(folder.glob("**/*.parquet")):
+                raise UserError(f"{folder}: holds Parquet files of something else; give an empty folder")
+            found = Manifest()
+            replace(folder, found)  # from here on, what it does not name may be removed
+        self._manifest = found
+        self._before = sum(part.rows for part in found.parts)
+        self._sweep()
+        self._staging = folder / f".staging-{uuid.uuid4().hex[:12]}"
+        self._writer: Any = None
+        self._staged = 0
+        self._inputs = set(self._manifest.inputs)
+        self._new: list[str] = []
+        self._summary = Summary(out=str(folder))
+        self._counts: Counter[str] = Counter()
+
+    def take(self, file: str) -> None:
+        """Reads one input, if it is not known."""
+        mark = "" if file == "-" else identity(file, self.source)
+        if mark and mark in self._inputs:
+            self._summary.known += 1
+            return
+        unreadable = Unreadable()
+        mapper = Mapper(is_ours=self.source.ours, unreadable=unreadable, cluster=self.source.cluster)
+        for found in read([file], unreadable, skip_reads=True, progress=self._progress):
+            mapper.add(found)
+            if len(mapper) >= _BATCH:
+                self._stage(mapper.take())
+        self._stage(mapper.take() + mapper.unread(mark or "standard input", Path(file).name))
+        self._counts.update(mapper.counts)
+        self.unreadable.merge(unreadable)
+        self._summary.read += 1
+        if mark:
+            self._inputs.add(mark)
+            self._new.append(mark)
+        if self._staged >= _COMMIT:
+            self.commit()
+
+    def summary(self) -> Summary:
+        found, parts = self._summary, self._manifest.parts
+        found.records = self._counts["events"]
+        found.reads = self._counts["reads"]
+        found.other_resources = self._counts["other_resources"]
+        found.rows = sum(part.rows for part in parts)
+        found.added = found.rows - self._before
+        found.clusters = sorted({part.cluster for part in parts})
+        days = sorted(part.day for part in parts if part.day is not None)
+        found.first, found.last = (days[0], days[-1]) if days else (None, None)
+        found.unreadable = dict(sorted(self.unreadable.counts.items()))
+        return found
+
+    def _stage(self, rows: list[Any]) -> None:
+        if not rows:
+            return
+        import pyarrow.parquet as parquet
+
+        if self._writer is None:
+            self._staging.mkdir()
+            self._writer = parquet.ParquetWriter(self._staging / "rows.parquet", arrow(), compression="zstd")
+        self._writer.write_batch(batch(rows))
+        self._staged += len(rows)
+
+    def commit(self) -> None:
+        """Puts what was staged into the days it belongs to, and the manifest in place of the one before."""
+        if self._writer is None:
+            if self._new:
+                self._replace(msgspec.structs.replace(self._manifest, inputs=(*self._manifest.inputs, *self._new)))
+            return
+        self._writer.close()
+        self._writer = None
+        with contextlib.closing(engine.connect()) as connection:
+            parts = {(part.cluster, part.day): part for part in self._manifest.parts}
+            staged = [str(self._staging / "rows.parquet")]
+            touched = connection.execute(
+                f"SELECT DISTINCT cluster, day FROM {engine.parquet(staged)} ORDER BY ALL"  # noqa: S608
+            ).fetchall()
+            lost = {cluster for cluster, day in [*touched, *parts] if day is None}
+            for cluster, day in [each for each in touched if each[1] is not None]:
+                parts[cluster, day] = self._merge(connection, staged, cluster, day, parts.get((cluster, day)))
+            # A record without its time is known by its request only: it gives way when a whole one has come.
+            for cluster in sorted(lost):
+                days = [self._path(part) for part in parts.values() if part.cluster == cluster and part.day is not None]
+                part = self._merge(connection, staged, cluster, None, parts.pop((cluster, None), None), days)
+                if part.rows:
+                    parts[cluster, None] = part
+        merged = [parts[key] for key in sorted(parts, key=lambda key: (key[0], str(key[1])))]
+        self._replace(Manifest(inputs=(*self._manifest.inputs, *self._new), parts=tuple(merged)))
+        self._staged = 0
+        self._new = []
+        self._sweep()
+
+    def _merge(
+        self,
+        connection: DuckDBPyConnection,
+        staged: list[str],
+        cluster: str,
+        day: datetime.date | None,
+        old: Part | None,
+        whole: Sequence[str] = (),
+    ) -> Part:
+        """Writes one day of one cluster: what is staged of it, and what was there."""
+        partition = f"cluster={quote(cluster, safe='') or NULL}/day={day or NULL}"
+        path = self.folder / partition / f"{uuid.uuid4().hex[:12]}.parquet"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        connection.execute("SET VARIABLE cluster = $1", [cluster])
+        connection.execute("SET VARIABLE day = $1::DATE", [day])
+        where = "cluster = getvariable('cluster') AND day IS NOT DISTINCT FROM getvariable('day')"
+        connection.execute(
+            f"CREATE OR REPLACE TEMP VIEW together AS SELECT * FROM "  # noqa: S608
+            f"{engine.parquet([*staged, *([self._path(old)] if old else [])])} WHERE {where}"
+        )
+        query = engine.once("together") if day is not None else engine.lost("together", whole)
+        sorted_ = f"SELECT * FROM ({query}) ORDER BY {', '.join(KEY)}"  # noqa: S608
+        written = connection.execute(
+            f"COPY ({sorted_}) TO {engine.quoted(str(path))} (FORMAT parquet, COMPRESSION zstd)"
+        ).fetchone()
+        with path.open("rb") as stream:
+            os.fsync(stream.fileno())
+        sync(path.parent)
+        return Part(str(path.relative_to(self.folder)), cluster, day, written[0] if written else 0)
+
+    def _path(self, part: Part) -> str:
+        return str(self.folder / part.path)
+
+    def _replace(self, manifest: Manifest) -> None:
+        replace(self.folder, manifest)
+        self._manifest = manifest
+
+    def _sweep(self) -> None:
+        """Removes what no manifest speaks of: left by a run that was killed, or superseded."""
+        held = {part.path for part in self._manifest.parts}
+        for left in self.folder.glob(".staging-*"):
+            shutil.rmtree(left)
+        for path in self.folder.glob("cluster=*/day=*/*.parquet"):
+            if str(path.relative_to(self.folder)) not in held:
+                path.unlink()
