@@ -48,6 +48,12 @@ EXAMPLES: dict[str, tuple[str, Any]] = {
     "keep_alive": ("120", 120),
     "drain_seconds": ("0", 0.0),
     "mute_warnings": ("true", True),
+    "record": ("r", Path("r")),
+    "record_rate": ("0.1", 0.1),
+    "record_bytes": ("2000000", 2_000_000),
+    "record_days": ("1.5", 1.5),
+    "record_env": ("true", True),
+    "record_config_maps": ("true", True),
     "traces": ("log", "log"),
     "log_level": ("debug", "debug"),
 }

@@ -165,6 +165,13 @@ class Context:
         old.texts = False
         return old
 
+    def of_values(self, object: Any, old_object: Any) -> Context:
+        """The same request with these values in the place of its `object` and `oldObject`. Nobody reads its texts."""
+        other = Context(self.request, state=self.state, clock=self._clock, deadline=self._deadline)
+        other._object, other._old_object = object, old_object
+        other.texts = False
+        return other
+
     def check_deadline(self) -> None:
         """Raises `DeadlineExceeded` once the time is used up; called between policies and inside loops."""
         if self._clock() > self._deadline:

@@ -80,6 +80,23 @@ class Settings(Struct, frozen=True, kw_only=True):
         float, Meta(ge=0, description="longest time between SIGTERM and the end; ends earlier once nobody is connected")
     ] = 100.0
     mute_warnings: Annotated[bool, Meta(description="send no warnings; findings are recorded all the same")] = False
+    record: Annotated[
+        Path | None,
+        Meta(description="folder, mode 0700, that reviews are recorded into, redacted, for `wouldblock backtest`"),
+    ] = None
+    record_rate: Annotated[
+        float, Meta(gt=0, le=1, description="share of the reviews that is recorded: 0.1 is every tenth")
+    ] = 1.0
+    record_bytes: Annotated[
+        int, Meta(ge=1024 * 1024, description="size of the record on disk; the oldest part is deleted")
+    ] = 256 * 1024 * 1024
+    record_days: Annotated[float, Meta(gt=0, description="age in days at which a part of the record is deleted")] = 7.0
+    record_env: Annotated[
+        bool, Meta(description="record literal values of environment variables; what looks like a secret is not")
+    ] = False
+    record_config_maps: Annotated[
+        bool, Meta(description="record values of ConfigMaps; what looks like a secret is not")
+    ] = False
     traces: Annotated[
         Literal["off", "log", "otlp"],
         Meta(description="OpenTelemetry spans: none, as log lines, or exported (needs the extra `otlp`)"),

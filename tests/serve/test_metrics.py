@@ -61,6 +61,7 @@ def test_every_instrument_can_be_read_and_every_cell_is_published() -> None:
             assert tuple(labels) == instrument.labels
     assert read["wouldblock_snapshot_age_seconds"] == [({}, 60.0)]
     tables = {"reviews", "findings", "policy_errors", "internal_errors", "incomplete", "latency", "snapshot_taken_at"}
+    tables.add("record_dropped")
     assert set(Cells.__slots__) == tables | set(metrics._SCALARS.values())
     with pytest.raises(KeyError):
         list(metrics.read(cells, "wouldblock_unknown", version="1", now=0))

@@ -18,6 +18,7 @@ import ssl
 import sys
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import uvicorn
@@ -35,6 +36,8 @@ from webhook.serve.app import Application, operations
 from webhook.serve.connection import Connection
 from webhook.serve.log import Handler, Log
 from webhook.serve.metrics import Cells
+from webhook.serve.record import Options, Recorder
+from webhook.serve.redact import Keep
 from webhook.serve.reload import Certificates
 from webhook.serve.telemetry import Scraper, tracing
 from webhook.settings import Settings
@@ -69,6 +72,9 @@ def run(settings: Settings) -> int:
         if settings.traces != "off":
             admission.tracer = tracer = tracing(settings.traces, version=__version__, log=log)
             stack.callback(tracer.close)
+        if settings.record is not None:
+            admission.recorder = recorder = Recorder(record_options(settings, settings.record), cells=cells, log=log)
+            stack.callback(recorder.close)
         _raise_file_limit()
         sys.setswitchinterval(SWITCH_SECONDS)
         gc.collect()
@@ -263,6 +269,16 @@ def limits(settings: Settings) -> Limits:
         requests=settings.max_in_flight,
         bytes=settings.max_bytes,
         wait=settings.max_wait_ms / 1000,
+    )
+
+
+def record_options(settings: Settings, folder: Path) -> Options:
+    return Options(
+        folder=folder,
+        rate=settings.record_rate,
+        total_bytes=settings.record_bytes,
+        days=settings.record_days,
+        keep=Keep(env=settings.record_env, config_maps=settings.record_config_maps),
     )
 
 
