@@ -6,18 +6,20 @@ The form is described in `policies/README.md`. Decides nothing itself: a case ru
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
 import msgspec
 
 from webhook import yamlfile
+from webhook.cel.share import Shared
 from webhook.check.reviews import requests_of
-from webhook.errors import InvalidInput, Problem
+from webhook.errors import InvalidInput, Problem, WouldblockError
 from webhook.load import CASES, gather
 from webhook.manifest import build
-from webhook.policy import Context, Verdict
+from webhook.manifest.fields import PolicySpec
+from webhook.policy import Context, Policy, Verdict
 from webhook.policyset import PolicySet
 from webhook.review import NULL, Operation, Request, UserInfo
 from webhook.state import State, snapshot
@@ -64,6 +66,7 @@ class Case(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
 class _File(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     objects: dict[str, dict[str, Any]]
     cases: tuple[Case, ...]
+    equal: dict[str, str] = {}
 
 
 class CaseFile(msgspec.Struct, frozen=True, kw_only=True):
@@ -72,6 +75,8 @@ class CaseFile(msgspec.Struct, frozen=True, kw_only=True):
     policy: Path
     objects: Mapping[str, Mapping[str, Any]]
     cases: tuple[Case, ...]
+    equal: Mapping[str, str] = {}
+    """Changes that no case can notice, as the mutation check names them (`path: what`), and why."""
 
     def object_of(self, case: Case) -> dict[str, Any]:
         """The object as it is written."""
@@ -126,7 +131,7 @@ def read(path: Path) -> CaseFile:
     if wrong:
         raise InvalidInput(wrong)
     policy = path.with_name(path.name.removesuffix(CASES) + ".yaml")
-    return CaseFile(policy=policy, objects=content.objects, cases=content.cases)
+    return CaseFile(policy=policy, objects=content.objects, cases=content.cases, equal=content.equal)
 
 
 def operation_of(case: Case) -> Operation:
@@ -149,34 +154,99 @@ def request_of(file: CaseFile, case: Case) -> Request:
     )
 
 
-def verdict_of(file: CaseFile, case: Case) -> Verdict | None:
-    """What the policy says of a case. Raises `InvalidInput` for a broken policy, and what the policy raises."""
-    gathered = gather([file.policy])
-    if gathered.problems:
-        raise InvalidInput(gathered.problems)
-    (spec,) = gathered.policies.values()
-    policy, problems = build(spec, list(gathered.bindings.values()), folder=file.params_of(case))
-    if policy is None:
-        raise InvalidInput(problems)
-    request = request_of(file, case)
-    if not PolicySet([policy]).candidates(request):
-        return None
-    context = Context(request, state=_state(case, request), clock=time.monotonic, deadline=time.monotonic() + 60)
-    return policy.run(context)
+class Bench:
+    """The cases of one file, ready to be run against its policy or a changed one."""
+
+    def __init__(self, file: CaseFile) -> None:
+        """Raises `InvalidInput` for a policy file that cannot be read."""
+        gathered = gather([file.policy])
+        if gathered.problems:
+            raise InvalidInput(gathered.problems)
+        (self.spec,) = gathered.policies.values()
+        self._bindings = list(gathered.bindings.values())
+        self._shared = Shared()
+        self._objects = list(gathered.objects)
+        self._runs = [_Run(file, case, self._objects) for case in file.cases]
+
+    def results(self) -> Iterator[tuple[Case, str]]:
+        """Each case, and how its outcome differs from what it expects: empty when it does not.
+
+        Raises `InvalidInput` for a policy that does not compile.
+        """
+        policies = self._policies(self.spec)
+        for run in self._runs:
+            try:
+                yield run.case, run.mismatch(policies(run))
+            except InvalidInput:
+                raise
+            except WouldblockError as error:
+                yield run.case, str(error)
+
+    def notices(self, spec: PolicySpec) -> bool:
+        """Whether a case fails with this policy in place of the file's own; or it does not even compile."""
+        policies = self._policies(spec)
+        for at, run in enumerate(self._runs):
+            try:
+                wrong = run.mismatch(policies(run))
+            except WouldblockError:
+                wrong = "no verdict"
+            if wrong:
+                # What noticed one change notices the next one often, too.
+                self._runs.insert(0, self._runs.pop(at))
+                return True
+        return False
+
+    def _policies(self, spec: PolicySpec) -> Callable[[_Run], Policy]:
+        """The policy with a case's own params; compiled once for all that have the file's."""
+        made: dict[bytes, Policy] = {}
+
+        def policy(run: _Run) -> Policy:
+            key = msgspec.json.encode(run.case.params)
+            if key not in made:
+                found, problems = build(spec, self._bindings, folder=run.params, shared=self._shared)
+                if found is None:
+                    raise InvalidInput(problems)
+                made[key] = found
+            return made[key]
+
+        return policy
+
+
+class _Run:
+    """One case, with what it sends made once."""
+
+    def __init__(self, file: CaseFile, case: Case, objects: Sequence[Mapping[str, Any]]) -> None:
+        self.case = case
+        self.params = [merge(each, case.params) for each in objects]
+        self._request = request_of(file, case)
+        self._state = _state(case, self._request)
+
+    def verdict(self, policy: Policy) -> Verdict | None:
+        """What the policy says; raises what it raises."""
+        if not PolicySet([policy]).candidates(self._request):
+            return None
+        deadline = time.monotonic() + 60
+        return policy.run(Context(self._request, state=self._state, clock=time.monotonic, deadline=deadline))
+
+    def mismatch(self, policy: Policy) -> str:
+        case, verdict = self.case, self.verdict(policy)
+        if case.expect == "none" or verdict is None:
+            found = "a verdict" if verdict is not None else "none (not the policy's business)"
+            return "" if (case.expect == "none") == (verdict is None) else f"expected {case.expect}, found {found}"
+        expected = Verdicts() if case.expect == "pass" else case.expect
+        actual = Verdicts(
+            findings=tuple(
+                Expected(message=each.message, index=each.index, error=each.error) for each in verdict.findings
+            ),
+            annotations=dict(verdict.annotations),
+        )
+        return "" if actual == expected else f"expected {_shown(expected)}, found {_shown(actual)}"
 
 
 def mismatch(file: CaseFile, case: Case) -> str:
-    """How a case's outcome differs from what it expects; empty when it does not."""
-    verdict = verdict_of(file, case)
-    if case.expect == "none" or verdict is None:
-        found = "a verdict" if verdict is not None else "none (not the policy's business)"
-        return "" if (case.expect == "none") == (verdict is None) else f"expected {case.expect}, found {found}"
-    expected = Verdicts() if case.expect == "pass" else case.expect
-    actual = Verdicts(
-        findings=tuple(Expected(message=each.message, index=each.index, error=each.error) for each in verdict.findings),
-        annotations=dict(verdict.annotations),
-    )
-    return "" if actual == expected else f"expected {_shown(expected)}, found {_shown(actual)}"
+    """How one case's outcome differs from what it expects; empty when it does not."""
+    ((_, wrong),) = Bench(msgspec.structs.replace(file, cases=(case,))).results()
+    return wrong
 
 
 def merge(target: Any, patch: Any) -> Any:
