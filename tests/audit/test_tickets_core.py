@@ -141,6 +141,16 @@ def web(**parts: Part) -> Workload:
         ),
         ("an exemption", web(deployments=Part(violated=at(1), exempted=at(2))), "exempted"),
         (
+            "an unseen write of the template, and nothing of its pods",
+            web(deployments=Part(violated=at(1), blind=at(3), cause="failed_open"), pods=Part(violated=at(2))),
+            "unproven",
+        ),
+        (
+            "an unseen write of the template, and a pod that still violates",
+            web(deployments=Part(violated=at(1), blind=at(3), cause="failed_open"), pods=Part(violated=at(4))),
+            "open",
+        ),
+        (
             "only a pod is clean",
             web(deployments=Part(violated=at(1)), pods=Part(violated=at(1), passed=at(2), passes=1)),
             "open",
@@ -174,7 +184,7 @@ def web(**parts: Part) -> Workload:
                 deployments=Part(violated=at(1), passed=at(2), passes=1, blind=at(3), cause="failed_open"),
                 replicasets=Part(violated=at(1), remnant=at(4)),
             ),
-            "open",
+            "unproven",
         ),
     ],
 )

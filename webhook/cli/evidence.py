@@ -46,12 +46,8 @@ class Evidence(msgspec.Struct, frozen=True):
         return next((level for level in ("restricted", "baseline") if level in levels), "")
 
 
-def add_reading_flags(parser: argparse.ArgumentParser) -> None:
-    """How the logs are to be read, and by which policies; but for the logs themselves."""
-    from webhook.cli.common import add_policy_flags, add_webhook_name_flag
-
-    add_policy_flags(parser)
-    group = parser.add_argument_group("evidence")
+def add_manifest_flag(group: argparse._ActionsContainer) -> None:
+    """`--manifest`, for a parser or a group of one."""
     group.add_argument(
         "--manifest",
         nargs="+",
@@ -60,6 +56,15 @@ def add_reading_flags(parser: argparse.ArgumentParser) -> None:
         metavar="FILE",
         help="what `wouldblock policies manifest` printed for the sets that served, instead of --policies",
     )
+
+
+def add_reading_flags(parser: argparse.ArgumentParser) -> None:
+    """How the logs are to be read, and by which policies; but for the logs themselves."""
+    from webhook.cli.common import add_policy_flags, add_webhook_name_flag
+
+    add_policy_flags(parser)
+    group = parser.add_argument_group("evidence")
+    add_manifest_flag(group)
     group.add_argument(
         "--native",
         action="store_true",

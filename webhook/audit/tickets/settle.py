@@ -60,6 +60,9 @@ def _judge(workload: Workload, resource: str, proof: Proof) -> tuple[Status, str
         if last is None or (template is not None and part is not own and template > last):
             continue
         status, why = _part(name, part, last, proof.writes if workload.name else proof.anonymous)
+        if status == "open" and part is not own and own is not None and own.blind is not None and own.blind > last:
+            # Its template may have been mended, or not: what is made of it follows.
+            status, why = "unproven", _unseen(resource, own)
         accepted = accepted or status == "exempted"
         if status == "open" or (status == "unproven" and worst[0] != "open"):
             worst = status, why
@@ -76,7 +79,7 @@ def _part(name: str, part: Part, violated: Time, needed: int) -> tuple[Status, s
     clean = latest(part.passed, part.exempted)
     if clean is None or clean <= violated:
         if part.blind is not None and part.blind > violated:
-            return "unproven", f"{name}: written {_shown(part.blind)}, but not seen ({part.cause})"
+            return "unproven", _unseen(name, part)
         return "open", ""
     if part.blind is not None and part.blind > clean:
         return (
@@ -88,6 +91,10 @@ def _part(name: str, part: Part, violated: Time, needed: int) -> tuple[Status, s
     if part.passes < needed:
         return "unproven", f"{name}: {part.passes} of {needed} reviewed writes without a finding"
     return "fixed", f"reviewed without a finding {_shown(clean)}"
+
+
+def _unseen(name: str, part: Part) -> str:
+    return f"{name}: written {_shown(part.blind)}, but not seen ({part.cause})"
 
 
 def _last(part: Part) -> Time | None:

@@ -1,0 +1,67 @@
+"""Logs or a folder of facts in, the facts table out: what `report`, `tickets` and `compare` share."""
+
+from __future__ import annotations
+
+import argparse
+import tempfile
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from webhook.annotations import WEBHOOK_NAME
+from webhook.audit.render import safe
+from webhook.audit.source import Unreadable
+from webhook.cli.common import add_webhook_name_flag
+from webhook.errors import UserError
+
+if TYPE_CHECKING:
+    from duckdb import DuckDBPyConnection
+
+
+def add_flags(parser: argparse.ArgumentParser) -> None:
+    """`LOG…`, `--facts`, `--cluster`, `--webhook-name`."""
+    parser.add_argument("logs", nargs="*", metavar="LOG", help="audit logs, also packed; folders of them; - for stdin")
+    group = parser.add_argument_group("evidence")
+    group.add_argument("--facts", type=Path, metavar="DIR", help="what `wouldblock facts` has made, instead of logs")
+    group.add_argument(
+        "--cluster", default="", metavar="NAME", help="which cluster the logs are of (default: what the export says)"
+    )
+    add_webhook_name_flag(group)
+
+
+@contextmanager
+def opened(args: argparse.Namespace) -> Iterator[tuple[DuckDBPyConnection, Unreadable]]:
+    """(the views of the facts table, what could not be read). Raises `UserError`, `OSError`."""
+    # Only here: no --help needs them.
+    from webhook.audit.table import engine
+
+    engine.require()
+    if bool(args.logs) == bool(args.facts):
+        raise UserError("give audit logs or --facts DIR, one of them")
+    if args.facts:
+        with closing(engine.open_facts(args.facts)) as connection:
+            yield connection, Unreadable()
+        return
+    with tempfile.TemporaryDirectory(prefix="wouldblock-") as folder:
+        unreadable = _read(args, Path(folder))
+        some = any(Path(folder).glob("cluster=*/day=*/*.parquet"))
+        with closing(engine.open_facts(folder) if some else engine.from_rows([])) as connection:
+            yield connection, unreadable
+
+
+def _read(args: argparse.Namespace, folder: Path) -> Unreadable:
+    from webhook.audit.fact import Ours
+    from webhook.audit.table import store
+    from webhook.cli.evidence import describe
+    from webhook.cli.progress import Progress
+
+    source = store.Source(Ours(tuple(args.webhook_name or (WEBHOOK_NAME,))), args.cluster)
+    with Progress(args.logs) as progress:
+        done, unreadable = store.update(folder, args.logs, source, progress=progress)
+    if not (done.records or done.reads or done.other_resources):
+        raise UserError(
+            f"{', '.join(map(safe, args.logs))}: no audit event found ({describe(unreadable) or 'empty'}); expected "
+            "the API server's audit log"
+        )
+    return unreadable
