@@ -7,6 +7,7 @@ keeps twenty bytes of it, `table` makes rows. Counts what it leaves out, and nam
 from __future__ import annotations
 
 import hashlib
+import re
 from collections import Counter
 from collections.abc import Callable
 
@@ -208,9 +209,14 @@ class Reading:
             controller = next((each for each in owners if each.controller), owners[0] if len(owners) == 1 else None)
             owner = f"{controller.kind}/{controller.name}" if controller is not None else ""
         name = ref.name or (sent.metadata.name if sent.metadata is not None and event.verb == "create" else "")
+        if not name and event.response_status is not None and event.response_status.code >= 400:
+            # The server had made up a name before it refused, and says it.
+            refused = _REFUSED.match(event.response_status.message)
+            name = refused[2] if refused and refused[1] == ref.resource else ""
         return origin(ref.api_group, ref.resource, name, owner)
 
 
+_REFUSED = re.compile(r'([a-z0-9-]+)[a-z0-9.-]* "([^"]{1,253})" is forbidden: ')
 NOTHING_OF_OURS = Own()
 
 
