@@ -7,8 +7,15 @@ from __future__ import annotations
 
 import datetime
 import random
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
+
+from webhook.audit.owners import Entry, Owners
+from webhook.audit.report.build import build
+from webhook.audit.report.figures import Report
+from webhook.audit.report.standing import Catalogue
+from webhook.audit.table.engine import from_rows
+from webhook.policy import Match, Metadata, PolicyRecord, Rule, SetRecord, Severity
 
 START = datetime.datetime(2026, 10, 1, tzinfo=datetime.UTC)
 KINDS = {
@@ -57,7 +64,6 @@ class Estate:
         group, resource = KINDS.get(kind, ("", kind.lower() + "s"))
         base = {
             "cluster": self.cluster,
-            "day": at.date(),
             "time": at,
             "audit_id": f"{self._request:08x}-0000-4000-8000-000000000000",
             "request": self._request,
@@ -175,4 +181,71 @@ def hostile() -> Sequence[str]:
         "right-to-left\u202eevil",
         "zero\u200bwidth",
         "lone\ud800surrogate",
+    )
+
+
+def sets(*, digest: str = "set-1", text: str = "") -> SetRecord:
+    """The set that reviewed the estate: `POLICIES` on workloads, with severities; `text` goes into every text."""
+    severities = ("medium", "medium", "medium", "medium", "low", "high", "critical", "info")
+    match = Match(
+        rules=tuple(
+            Rule(operations=("CREATE", "UPDATE"), groups=(group,), versions=("v1",), resources=(resource,))
+            for group, resource in KINDS.values()
+        )
+    )
+    return SetRecord(
+        digest=digest,
+        policies=tuple(
+            PolicyRecord(
+                id=name,
+                digest="v1",
+                match=match,
+                meta=Metadata(
+                    title=f"Title of {name}{text}",
+                    severity=Severity(severity),
+                    remediation=f"Mend {name}.{text}",
+                    references=("pss:restricted", f"see:{text}") if text else ("pss:restricted",),
+                ),
+            )
+            for name, severity in zip(POLICIES, severities, strict=True)
+        ),
+    )
+
+
+def owners_of(teams: Mapping[str, str]) -> Owners:
+    """Owners by namespace."""
+    return Owners([Entry(namespaces=(name,), owner=owner, source="owners.yaml:1") for name, owner in teams.items()])
+
+
+def report(**how: Any) -> Report:
+    """The report on `many`."""
+    rows, teams = many(**how)
+    return build(from_rows(rows), owners=owners_of(teams), catalogue=Catalogue([sets()]))
+
+
+def hostile_report() -> Report:
+    """Every name, message, user and client of it is hostile, and so are the texts of the policies."""
+    estate = Estate(cluster=hostile()[0])
+    bad = [each for each in hostile() if each.isprintable() or "\ud800" not in each]
+    for number, name in enumerate(bad):
+        estate.write(
+            f"ns{name}",
+            "Deployment",
+            name,
+            at=START + datetime.timedelta(hours=number),
+            client=name,
+            user=name,
+            findings=[
+                {"policy": POLICIES[number % 3], "message": f"says {name}"},
+                {"policy": f"unknown {name}", "source": "vap", "message": name},
+                {"policy": f"by {name}", "source": "denial", "result": "denied", "message": name},
+            ],
+        )
+        estate.write(f"ns{name}", "Deployment", f"blind{name}", at=START, result="failed_open", reason=name)
+    every = "".join(bad)
+    return build(
+        from_rows(estate.rows),
+        owners=owners_of({f"ns{name}": name for name in bad}),
+        catalogue=Catalogue([sets(text=every)]),
+        unreadable={f"reason {every}": 3},
     )

@@ -61,12 +61,12 @@
     said.setAttribute("aria-live", "polite");
 
     const content = (row, at) => (row.cells[at] ? row.cells[at].textContent.trim() : "");
-    const cell = (each, at) => content(each.row, at).toLowerCase();
+    const names = (each, at) => ((each.row.cells[at]?.firstChild || {}).textContent || "").trim().toLowerCase().split(", ");
     const tests = (text) =>
       (text.toLowerCase().match(/[a-z ]+:"[^"]*"|\S+/g) || []).map((term) => {
         const [, name, value] = term.match(/^([a-z ]+):"?([^"]*)"?$/) || [];
         const at = columns.indexOf((name || "").trim());
-        return at < 0 ? (each) => each.text.includes(term) : (each) => cell(each, at).split(", ").includes(value);
+        return at < 0 ? (each) => each.text.includes(term) : (each) => names(each, at).includes(value);
       });
     function show() {
       const wanted = tests(input.value);
@@ -126,7 +126,7 @@
       const what = row.cells[0].firstChild.textContent.trim();
       if (!to || to.textContent === "0" || row.cells[0].dataset.none) continue;
       const button = make("button", { type: "button", className: "to", textContent: to.textContent });
-      button.setAttribute("aria-label", `Show the ${to.textContent} workloads of ${what}`);
+      button.setAttribute("aria-label", `Show the workloads of ${what}: ${to.textContent}`);
       button.addEventListener("click", () => {
         document.getElementById("workloads").scrollIntoView();
         live.workloads(`${name}:"${what}"`);
