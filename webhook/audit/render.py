@@ -7,6 +7,7 @@ The JSON keys are documented here and stay: keys may be added, none changes its 
 from __future__ import annotations
 
 import datetime
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -157,6 +158,22 @@ def title(row: Readiness) -> str:
 def safe(text: str) -> str:
     """The text with everything escaped that is not printable: controls, bidirectional and zero-width characters."""
     return text if text.isprintable() else "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
+
+
+_SECRETS = re.compile(
+    r"(?P<url>(?<=://)[^/\s:@]*:[^/\s@]+(?=@))"
+    r"|eyJ[\w-]{8,}\.[\w-]{4,}(?:\.[\w-]*)?"
+    r"|\b(?:AKIA|ASIA)[A-Z0-9]{16}\b"
+    r"|\bgh[pousr]_\w{30,}|\bxox[abprs]-[\w-]{10,}"
+    r"|-----BEGIN [A-Z ]*PRIVATE KEY.*"
+    r"|(?i:(?<=password=)|(?<=passwd=)|(?<=token=)|(?<=secret=)|(?<=api_key=)|(?<=apikey=))[^\s&\"',;]+",
+    re.DOTALL,
+)
+
+
+def masked(text: str) -> str:
+    """The text with what looks like a secret left out: messages may quote what they are about."""
+    return _SECRETS.sub("***", text)
 
 
 def moment(time: int) -> str:

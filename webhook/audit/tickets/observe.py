@@ -11,8 +11,10 @@ from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Literal
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from webhook.audit.owners import Owners
+from webhook.audit.render import masked
 from webhook.audit.report.covering import Covered
 from webhook.audit.report.standing import Catalogue, Root, Seed, Standing, moment, standings
 from webhook.audit.tickets.model import Coverage, Ticket, Workload, fingerprint, latest
@@ -103,7 +105,8 @@ class _Observer:
         self._without: Counter[str] = Counter()
 
     def add(self, standing: Standing) -> None:
-        cluster, workload, policy = standing.root[0], standing.workload, standing.policy
+        cluster, policy = standing.root[0], standing.policy
+        workload = replace(standing.workload, message=masked(standing.workload.message))
         followed = self._followed.get((policy, cluster, *workload.key))
         if followed is not None:
             # It stays in the ticket that it is in, whatever policy and owner are called by now.

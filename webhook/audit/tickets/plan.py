@@ -99,7 +99,8 @@ def _change(change: Change, file: str) -> list[str]:
     if ticket.cluster:
         lines[0] += f", cluster {safe(ticket.cluster)}"
     if ticket.state == "open":
-        lines[0] += f", owner {safe(ticket.owner) or 'unknown'}, due {due(ticket)}"
+        lines[0] += f", owner {safe(ticket.owner) or 'unknown'}" if ticket.scope == "namespace" else ""
+        lines[0] += f", due {due(ticket)}"
     before = change.before
     lines += [
         f"    ~ {name}: {safe(str(getattr(before, name)))} → {safe(str(getattr(ticket, name)))}"
