@@ -2,23 +2,16 @@
 
 from __future__ import annotations
 
-import base64
-import csv
 import gzip
-import io
-import json
 import random
-import zipfile
 from collections import Counter
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
-import zstandard
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from benchmarks.audit_envelopes import BINARY, ENVELOPES
 from webhook.audit import events
 from webhook.audit.fact import Fact
 from webhook.audit.facts import Collector, Interest
@@ -193,109 +186,6 @@ def test_a_gke_create_is_the_pods(corpora: Path) -> None:
     ]
 
 
-# Envelopes that are written here, by their documented rules: a list of event lines → a file's bytes.
-
-
-def _cloudwatch(lines: list[bytes]) -> dict[str, Any]:
-    each = [
-        {"id": str(i), "timestamp": 1_700_000_000_000 + i, "message": line.decode()} for i, line in enumerate(lines)
-    ]
-    return {"messageType": "DATA_MESSAGE", "logGroup": "/aws/eks/x/cluster", "logStream": "s", "logEvents": each}
-
-
-def _json_lines(wrap: Callable[[bytes], Any]) -> Callable[[list[bytes]], bytes]:
-    return lambda lines: b"".join(json.dumps(wrap(line)).encode() + b"\n" for line in lines)
-
-
-def _cri(lines: list[bytes]) -> bytes:
-    found = []
-    for line in lines:
-        pieces = [line[at : at + 997] for at in range(0, len(line), 997)]
-        found += [b"2026-11-24T10:00:00.123456789Z stdout P " + piece for piece in pieces[:-1]]
-        found.append(b"2026-11-24T10:00:00.123456789Z stderr F I0612 klog")
-        found.append(b"2026-11-24T10:00:00.123456789Z stdout F " + pieces[-1])
-    return b"\n".join(found) + b"\n"
-
-
-def _docker(lines: list[bytes]) -> bytes:
-    found = []
-    for line in lines:
-        text = line.decode() + "\n"
-        found += [
-            json.dumps({"log": text[at : at + 997], "stream": "stdout", "time": "2026-11-24T10:00:00Z"})
-            for at in range(0, len(text), 997)
-        ]
-    return "\n".join(found).encode()
-
-
-def _table(lines: list[bytes]) -> bytes:
-    text = io.StringIO()
-    writer = csv.writer(text)
-    writer.writerow(["@timestamp", "@message"])
-    writer.writerows([["2026-11-24 10:00:00.000", line.decode()] for line in lines])
-    return text.getvalue().encode()
-
-
-def _zip(lines: list[bytes]) -> bytes:
-    held = io.BytesIO()
-    with zipfile.ZipFile(held, "w", zipfile.ZIP_DEFLATED) as archive:
-        for number, line in enumerate(lines):
-            archive.writestr(f"{number}.log", line)
-    return held.getvalue()
-
-
-ENVELOPES: dict[str, Callable[[list[bytes]], bytes]] = {
-    "lines": b"\n".join,
-    "crlf": b"\r\n".join,
-    "utf-16": lambda lines: b"\n".join(lines).decode().encode("utf-16"),
-    "pretty": lambda lines: b"\n".join(json.dumps(json.loads(line), indent=2).encode() for line in lines),
-    "concatenated": b"".join,
-    "array": lambda lines: json.dumps([json.loads(line) for line in lines]).encode(),
-    "array of lines": lambda lines: b"[\n" + b",\n".join(lines) + b"\n]\n",
-    "pretty array": lambda lines: json.dumps([json.loads(line) for line in lines], indent=4).encode(),
-    "event list": lambda lines: (
-        b'{"kind":"EventList","apiVersion":"audit.k8s.io/v1","items":[' + b",".join(lines) + b"]}"
-    ),
-    "sorted": _json_lines(lambda line: dict(sorted(json.loads(line).items()))),
-    "cloudwatch": lambda lines: json.dumps(_cloudwatch(lines)).encode(),
-    "cloudwatch data": lambda lines: base64.b64encode(gzip.compress(json.dumps(_cloudwatch(lines)).encode())),
-    "firehose": lambda lines: b"".join(json.dumps(_cloudwatch([line])).encode() for line in lines),
-    "aks": _json_lines(
-        lambda line: {
-            "category": "kube-audit",
-            "properties": {"log": line.decode().replace("/", "\\/") + "\n", "stream": "stdout"},
-        }
-    ),
-    "aks object": _json_lines(lambda line: {"category": "kube-audit-admin", "properties": {"log": json.loads(line)}}),
-    "azure diagnostics": _json_lines(lambda line: {"Category": "kube-audit", "log_s": line.decode()}),
-    "vector": _json_lines(lambda line: {"file": "f", "message": line.decode(), "source_type": "file"}),
-    "splunk": _json_lines(lambda line: {"preview": False, "result": {"_raw": line.decode()}}),
-    "splunk hec": _json_lines(lambda line: {"time": 1.5, "event": json.loads(line)}),
-    "graylog": _json_lines(lambda line: {"message": json.dumps({"short_message": line.decode()})}),
-    "loki push": lambda lines: json.dumps(
-        {"streams": [{"stream": {}, "values": [["1700000000000000000", line.decode()] for line in lines]}]}
-    ).encode(),
-    "otlp": lambda lines: json.dumps(
-        {
-            "resourceLogs": [
-                {"scopeLogs": [{"logRecords": [{"body": {"stringValue": line.decode()}} for line in lines]}]}
-            ]
-        }
-    ).encode(),
-    "elastic": _json_lines(lambda line: {"_source": {"kubernetes": {"audit": json.loads(line)}}}),
-    "cri": _cri,
-    "docker": _docker,
-    "syslog": lambda lines: b"\n".join(
-        b"<134>1 2026-11-24T10:00:00Z node1 kube-apiserver - - - " + each for each in lines
-    ),
-    "insights csv": _table,
-    "gzip": lambda lines: b"".join(gzip.compress(line + b"\n") for line in lines),
-    "zstd": lambda lines: b"".join(zstandard.compress(line + b"\n") for line in lines),
-    "zstd in gzip": lambda lines: gzip.compress(zstandard.compress(b"\n".join(lines))),
-    "zip": _zip,
-}
-
-
 @pytest.fixture(scope="module")
 def real(raw: Path) -> list[bytes]:
     return (raw / "kube-1.37.jsonl").read_bytes().splitlines()
@@ -321,14 +211,13 @@ def test_order_copies_files_and_envelopes_do_not_matter(
     (folder / "plain").write_bytes(b"\n".join(chosen))
     lines = chosen + random_.sample(chosen, 20)
     random_.shuffle(lines)
-    binary = {"gzip", "zstd", "zstd in gzip", "zip", "utf-16", "insights csv"}
     (folder / "mixed").mkdir()
     for number in range(4):
         part = lines[number * 20 : number * 20 + 20]
-        names = random_.sample([each for each in ENVELOPES if each not in binary], 2)
+        names = random_.sample([each for each in ENVELOPES if each not in BINARY], 2)
         if random_.random() < 0.5:
             data = b"\n".join(ENVELOPES[each](part[i * 10 : i * 10 + 10]) for i, each in enumerate(names))
         else:
-            data = ENVELOPES[random_.choice(sorted(binary))](part)
+            data = ENVELOPES[random_.choice(sorted(BINARY))](part)
         (folder / "mixed" / str(number)).write_bytes(gzip.compress(data) if random_.random() < 0.3 else data)
     assert facts_of(folder / "mixed") == facts_of(folder / "plain", skip_reads=False)

@@ -53,6 +53,26 @@ class Facts:
         self.own_seen = False
         """Whether anything of ours is in the log."""
 
+    def merge(self, other: Facts) -> None:
+        """Takes over what another collector made of other parts of the log."""
+        numbers = {fact: number for number, fact in enumerate(self.table)}
+        moved = array("L")
+        for fact in other.table:
+            number = numbers.get(fact)
+            if number is None:
+                number = numbers[fact] = len(self.table)
+                self.table.append(fact)
+            moved.append(number)
+        self.times.extend(other.times)
+        self.requests.extend(other.requests)
+        self.which.extend(array("L", map(moved.__getitem__, other.which)))
+        self.cut += [(request, moved[which]) for request, which in other.cut]
+        self.counts.update(other.counts)
+        self.minutes |= other.minutes
+        self.server_minors |= other.server_minors
+        self.registrations |= other.registrations
+        self.own_seen = self.own_seen or other.own_seen
+
     def rows(self) -> Iterator[tuple[int, Fact]]:
         """(microseconds, fact) of each write once, in the order of time. The stage that says most speaks for it."""
         best: Fact | None = None

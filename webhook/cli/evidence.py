@@ -12,15 +12,17 @@ from pathlib import Path
 import msgspec
 
 from webhook.annotations import WEBHOOK_NAME
+from webhook.audit import source
 from webhook.audit.events import microseconds
 from webhook.audit.fact import Ours
 from webhook.audit.facts import Collector, Facts
 from webhook.audit.native import Cluster, match_of, stored
 from webhook.audit.outcome import Outcomes
 from webhook.audit.readiness import Report, assess
+from webhook.audit.reading import Interest
 from webhook.audit.render import moment as shown
 from webhook.audit.render import safe
-from webhook.audit.source import Unreadable, read
+from webhook.audit.source import Unreadable, parallel
 from webhook.audit.subject import Subject, interest_of, subjects_of
 from webhook.audit.verdict import SECOND, Limits, Readiness
 from webhook.cli.progress import Progress
@@ -77,9 +79,20 @@ def add_reading_flags(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--now", metavar="TIME", help="what today is, RFC 3339 (default: the clock)")
 
 
+def add_jobs_flag(parser: argparse.ArgumentParser | argparse._ArgumentGroup) -> None:
+    parser.add_argument(
+        "--jobs",
+        type=int,
+        default=parallel.jobs_here(),
+        metavar="N",
+        help="processes that read side by side, files and parts of large raw logs (default: one a CPU, %(default)s)",
+    )
+
+
 def add_flags(parser: argparse.ArgumentParser) -> None:
     """Those of reading, and what a verdict asks for."""
     add_reading_flags(parser)
+    add_jobs_flag(parser)
     limits = Limits()
     group = parser.add_argument_group("what `enforce` asks for")
     group.add_argument(
@@ -134,6 +147,20 @@ def moment(text: str | None, *, flag: str, now: int) -> int:
         raise UserError(f"{flag} {text!r} is no time: write 2026-07-23T18:00:00Z, or 14d for as long ago") from None
 
 
+class _Collecting(msgspec.Struct, frozen=True):
+    """What is done with each part of the logs, in whichever process."""
+
+    interest: Interest
+    ours: Ours
+
+    def __call__(self, part: parallel.Part, progress: source.Progress) -> tuple[Facts, Unreadable]:
+        unreadable = Unreadable()
+        collector = Collector(interest=self.interest, is_ours=self.ours, unreadable=unreadable)
+        for found in parallel.read_part(part, unreadable, skip_reads=True, progress=progress):
+            collector.add(found)
+        return collector.facts, unreadable
+
+
 def collect(args: argparse.Namespace, logs: Sequence[str]) -> Evidence:
     """Reads the logs and judges. Raises `UserError` when nothing in them is an audit event."""
     now = moment(args.now, flag="--now", now=0) or time.time_ns() // 1_000
@@ -147,21 +174,14 @@ def collect(args: argparse.Namespace, logs: Sequence[str]) -> Evidence:
         for name, each in stored(state).items()
     ]
 
-    unreadable = Unreadable()
-    collector = Collector(
-        interest=interest_of([*subjects, *stated]),
-        is_ours=Ours(tuple(args.webhook_name or (WEBHOOK_NAME,))),
-        unreadable=unreadable,
-    )
+    work = _Collecting(interest_of([*subjects, *stated]), Ours(tuple(args.webhook_name or (WEBHOOK_NAME,))))
+    facts, unreadable = Facts(), Unreadable()
     with Progress(logs) as progress:
-        for lines in read(logs, unreadable, progress=progress):
-            collector.add(lines)
-    facts = collector.facts
+        for found, trouble in parallel.each(parallel.parts(logs, args.jobs), work, jobs=args.jobs, progress=progress):
+            facts.merge(found)
+            unreadable.merge(trouble)
     if not sum(facts.counts.values()):
-        raise UserError(
-            f"{', '.join(map(safe, logs))}: no audit event found ({describe(unreadable) or 'empty'}); expected the API "
-            "server's log, JSON Lines of audit.k8s.io/v1 (--audit-log-path, --audit-log-format=json), plain or gzip"
-        )
+        raise nothing_found(logs, unreadable)
     if not args.now:
         # A log cannot be of tomorrow: then this machine's clock is behind.
         now = max(now, max(facts.times, default=0) + 1)
@@ -236,12 +256,32 @@ def with_rows(report: Report, rows: Sequence[Readiness]) -> Report:
     return msgspec.structs.replace(report, rows=tuple(rows))
 
 
-def describe(unreadable: Unreadable) -> str:
-    """One line: how much of what, and where the first was."""
-    return "; ".join(
-        f"{count} {reason} (first: {safe(str(unreadable.places[reason][0]))})"
-        for reason, count in sorted(unreadable.counts.items())
+def nothing_found(logs: Sequence[str], unreadable: Unreadable) -> UserError:
+    """Nothing in the logs is an audit event: what was seen instead, and what was expected."""
+    seen = [f"  {line}" for line in described(unreadable)] or ["  nothing: empty"]
+    return UserError(
+        "\n".join(
+            [
+                f"{', '.join(map(safe, logs))}: no audit event found. Seen:",
+                *seen,
+                "expected the API server's audit log (JSON Lines of audit.k8s.io/v1 or v1beta1, EventList), or what",
+                "became of it in CloudWatch, Cloud Logging, Azure Monitor, OpenShift, OTLP (JSON), Elastic, Loki, Splunk,",
+                "Fluent Bit, Vector, syslog or a container runtime; plain, gzip, zstd or zip",
+            ]
+        )
     )
+
+
+def described(unreadable: Unreadable) -> list[str]:
+    """A line for each reason: how much of what, where, what it means and what to do."""
+    lines = []
+    for reason, count in sorted(unreadable.counts.items()):
+        places = unreadable.places[reason]
+        more = ", …" if count > len(places) else ""
+        meaning = source.MEANING.get(reason, "")
+        shown_ = ", ".join(safe(str(each)) for each in places) + more
+        lines.append(f"{count} {reason}: {shown_}" + (f" ({meaning})" if meaning else ""))
+    return lines
 
 
 def warn_of_blind_spots(evidence: Evidence) -> None:
@@ -272,9 +312,8 @@ def warn_of_blind_spots(evidence: Evidence) -> None:
 
 def warn_of_unreadable(unreadable: Unreadable) -> None:
     """What could not be read, and where, on stderr."""
-    for reason, count in sorted(unreadable.counts.items()):
-        places = ", ".join(safe(str(each)) for each in unreadable.places[reason])
-        _err(f"not read: {count} {reason}: {places}{', …' if count > len(unreadable.places[reason]) else ''}")
+    for line in described(unreadable):
+        _err(f"not read: {line}")
 
 
 def _err(text: str) -> None:

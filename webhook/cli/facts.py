@@ -51,7 +51,7 @@ def run(args: argparse.Namespace) -> int:
     # Only here: neither --help nor --schema needs them.
     from webhook.audit.fact import Ours
     from webhook.audit.table import engine, store
-    from webhook.cli.evidence import describe, warn_of_unreadable
+    from webhook.cli.evidence import nothing_found, warn_of_unreadable
     from webhook.cli.progress import Progress
 
     engine.require()
@@ -59,10 +59,7 @@ def run(args: argparse.Namespace) -> int:
     with Progress(args.logs) as progress:
         done, unreadable = store.update(args.out, args.logs, source, progress=progress)
     if done.read and not (done.known or done.records or done.reads or done.other_resources):
-        raise UserError(
-            f"{', '.join(map(safe, args.logs))}: no audit event found ({describe(unreadable) or 'empty'}); expected "
-            "the API server's audit log"
-        )
+        raise nothing_found(args.logs, unreadable)
     warn_of_unreadable(unreadable)
     if args.output == "json":
         print(json.dumps(msgspec.to_builtins(done), indent=2))

@@ -12,7 +12,7 @@ from webhook.audit.source import expand
 
 
 class Progress:
-    """Bytes and rate on a terminal, twice a second; silent elsewhere."""
+    """Bytes, rate and time left on a terminal, twice a second; silent elsewhere."""
 
     def __init__(self, logs: Sequence[str]) -> None:
         self._shown = sys.stderr.isatty()
@@ -39,14 +39,26 @@ class Progress:
         self._next = now + 0.5
         if now - self._start > 1:
             self._wrote = True
-            read_, rate = self._before + done, (self._before + done) / (now - self._start)
             print(
-                f"\r\x1b[Kread {read_ / 1e6:.0f} of {self._total / 1e6:.0f} MB, {rate / 1e6:.0f} MB/s: {safe(file)}",
+                f"\r\x1b[K{self._line(self._before + done, now - self._start, file)}",
                 end="",
                 file=sys.stderr,
                 flush=True,
             )
 
+    def _line(self, done: int, seconds: float, file: str) -> str:
+        rate = done / seconds
+        line = f"read {done / 1e6:.0f} of {self._total / 1e6:.0f} MB, {rate / 1e6:.0f} MB/s"
+        if rate and self._total >= done:
+            line += f", {_time((self._total - done) / rate)} left"
+        return f"{line}: {safe(file)}" if file else line
+
     def __exit__(self, *_: object) -> None:
         if self._wrote:
             print("\r\x1b[K", end="", file=sys.stderr, flush=True)
+
+
+def _time(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes} min" if hours else f"{minutes} min {rest} s" if minutes else f"{rest} s"

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from webhook.annotations import WEBHOOK_NAME
-from webhook.audit.render import safe
 from webhook.audit.source import Unreadable
 from webhook.cli.common import add_webhook_name_flag
 from webhook.errors import UserError
@@ -53,15 +52,12 @@ def opened(args: argparse.Namespace) -> Iterator[tuple[DuckDBPyConnection, Unrea
 def _read(args: argparse.Namespace, folder: Path) -> Unreadable:
     from webhook.audit.fact import Ours
     from webhook.audit.table import store
-    from webhook.cli.evidence import describe
+    from webhook.cli.evidence import nothing_found
     from webhook.cli.progress import Progress
 
     source = store.Source(Ours(tuple(args.webhook_name or (WEBHOOK_NAME,))), args.cluster)
     with Progress(args.logs) as progress:
         done, unreadable = store.update(folder, args.logs, source, progress=progress)
     if not (done.records or done.reads or done.other_resources):
-        raise UserError(
-            f"{', '.join(map(safe, args.logs))}: no audit event found ({describe(unreadable) or 'empty'}); expected "
-            "the API server's audit log"
-        )
+        raise nothing_found(args.logs, unreadable)
     return unreadable

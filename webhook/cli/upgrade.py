@@ -11,7 +11,7 @@ from webhook.audit.lifecycle import NEWEST
 from webhook.audit.render import safe
 from webhook.audit.source import Unreadable, read
 from webhook.audit.upgrade import Usage, minor_of
-from webhook.cli.evidence import describe, warn_of_unreadable
+from webhook.cli.evidence import nothing_found, warn_of_unreadable
 from webhook.cli.progress import Progress
 from webhook.errors import UserError
 
@@ -48,10 +48,7 @@ def run(args: argparse.Namespace) -> int:
             usage.add(found)
     report = usage.report(target)
     if not report.reads and not report.writes:
-        raise UserError(
-            f"{', '.join(map(safe, args.logs))}: no audit event found ({describe(unreadable) or 'empty'}); expected "
-            "the API server's audit log"
-        )
+        raise nothing_found(args.logs, unreadable)
     warn_of_unreadable(unreadable)
     match args.output:
         case "json":

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import glob
+import os
+import stat
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import BinaryIO
@@ -37,12 +39,30 @@ def expand(paths: Iterable[str]) -> list[str]:
     return files
 
 
-def blocks(file: str, stream: BinaryIO, unreadable: Unreadable, progress: Progress) -> Iterator[bytes]:
+def blocks(
+    file: str, stream: BinaryIO, unreadable: Unreadable, progress: Progress, *, size: int = -1
+) -> Iterator[bytes]:
+    """What is in the stream from where it stands, at most `size` bytes; says if the file shrinks meanwhile."""
+    start = _position(stream)
     done = 0
     try:
-        while block := stream.read(BLOCK):
+        while block := stream.read(BLOCK if size < 0 else min(BLOCK, size - done)):
             done += len(block)
             progress(file, done)
             yield block
+        if start is not None and (size < 0 or done < size) and _size(stream) < start + done:
+            unreadable.add("changed_while_read", file, start + done)
     except OSError as error:
         unreadable.add(f"read_error: {error.strerror}", file, done)
+
+
+def _position(stream: BinaryIO) -> int | None:
+    """Where a regular file stands; None for a pipe."""
+    try:
+        return stream.tell() if stat.S_ISREG(os.fstat(stream.fileno()).st_mode) else None
+    except (OSError, AttributeError):
+        return None
+
+
+def _size(stream: BinaryIO) -> int:
+    return os.fstat(stream.fileno()).st_size

@@ -1,7 +1,7 @@
 """The raw log's fast path: reads are told from everything else without parsing, or even cutting out, their lines.
 
-Rests on the order in which the API server writes the fields: before `"verb":"` come only strings whose quotes are
-escaped, so the first one is the audit verb. A line that is not exactly so is given back to be looked at.
+Rests on the order in which the API server writes the fields: before the audit verb come only strings whose quotes are
+escaped, so the first `"verb":"` of an event is its own. A line that is not exactly so is given back to be looked at.
 """
 
 from __future__ import annotations
@@ -13,63 +13,62 @@ import msgspec
 from webhook.audit import events
 
 HEAD = b'{"kind":"Event","apiVersion":"audit.k8s.io/'
-_READ = re.compile(
-    rb'\{"kind":"Event","apiVersion":"audit\.k8s\.io/v1(?:beta1)?","level":"[A-Za-z]++","auditID":"[^"\n]*+",'
-    rb'"stage":"[A-Za-z]++","requestURI":"(?:[^"/\n]++|/(?!(?:exec|attach|portforward|proxy)[/?"]))*+",'
-    rb'"verb":"(?:get|list|watch)","user'
-)
-"""A read, but for those that are CONNECT to admission."""
+NEXT = b"}" + HEAD
+"""Two events in one line."""
+_VERB = b'"verb":"'
+_CONNECT = re.compile(rb'/(?:exec|attach|portforward|proxy)[/?"]').search
+"""In the path of a GET that is CONNECT to admission."""
 _RECEIVED = b'"requestReceivedTimestamp":"'
 _MINUTE = len("2026-11-24T21:43")
 _COMPONENT = b'"userAgent":"kube-'
-NEXT = b"}" + HEAD
-"""Two events in one line."""
-_CLOSE = ord("}")
+_CLOSE, _GET, _LIST, _WATCH = b"}glw"
+"""What ends an event, and how the verbs of reads begin; no other verb of Kubernetes' begins so."""
 
 
 class Sieve:
     """Counts the reads in one block of whole lines, and gives the rest back."""
 
-    __slots__ = ("_others", "_starts", "_text", "minutes", "server_minors")
+    __slots__ = ("_text", "minutes", "reads", "server_minors")
 
     def __init__(self, text: bytes) -> None:
         self._text = text
-        self._starts: list[int] = []
-        """Where the reads begin that were skipped."""
-        self._others = 0
+        self.reads = 0
         self.minutes: set[bytes] = set()
         self.server_minors: set[int] = set()
 
-    @property
-    def reads(self) -> int:
-        return len(self._starts)
-
     def skip(self, at: int, stop: int) -> tuple[int, int]:
         """Skips reads from `at` on: (where the first other line begins, where it ends). `stop` is behind a newline."""
-        text = self._text
-        match, find, skipped = _READ.match, text.find, self._starts.append
+        text, minutes = self._text, self.minutes
+        find, rfind, starts = text.find, text.rfind, text.startswith
+        reads, shift = 0, len(_RECEIVED)
+        last = b""
         while at < stop:
             end = find(b"\n", at, stop)
-            if match(text, at) is None or text[end - 1] != _CLOSE:
-                self._others += 1
-                return at, end
-            skipped(at)
+            verb = find(_VERB, at, end)
+            if verb < 0 or text[end - 1] != _CLOSE or not starts(HEAD, at):
+                break
+            kind = text[verb + 8]
+            if kind == _GET:
+                if _CONNECT(text, at, verb) is not None:
+                    break
+            elif kind != _WATCH and kind != _LIST:
+                break
+            # The last one: bodies come before it.
+            received = rfind(_RECEIVED, verb, end)
+            if received < 0:
+                break
+            minute = text[received + shift : received + shift + _MINUTE]
+            if minute != last:
+                minutes.add(minute)
+                last = minute
+            reads += 1
             at = end + 1
-        return stop, stop
+        self.reads += reads
+        return (at, end) if at < stop else (stop, stop)
 
     def look(self, start: int, stop: int) -> None:
-        """Learns of the skipped lines in `text[start:stop]` their minutes and the server's version."""
+        """Learns the server's version from the lines in `text[start:stop]`."""
         text = self._text
-        first = text.find(_RECEIVED, start, stop) + len(_RECEIVED)
-        minute = text[first : first + _MINUTE]
-        if text.count(_RECEIVED + minute, start, stop) == len(self._starts) + self._others:
-            self.minutes.add(minute)
-        else:
-            for at in self._starts:
-                # The last one: bodies come before it.
-                found = text.rfind(_RECEIVED, at, text.find(b"\n", at, stop)) + len(_RECEIVED)
-                if found >= len(_RECEIVED):
-                    self.minutes.add(text[found : found + _MINUTE])
         agent = text.find(_COMPONENT, start, stop)
         if agent >= 0:
             begin = text.rfind(b"\n", start, agent) + 1 or start
