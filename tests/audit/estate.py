@@ -243,9 +243,18 @@ def hostile_report() -> Report:
         )
         estate.write(f"ns{name}", "Deployment", f"blind{name}", at=START, result="failed_open", reason=name)
     every = "".join(bad)
+    estate.rows.append(
+        {
+            "kind": "blind",
+            "result": "unreadable",
+            "reason": f"reason {every}",
+            "message": every,
+            "requests": 3,
+            "request": 1,
+        }
+    )
     return build(
         from_rows(estate.rows),
         owners=owners_of({f"ns{name}": name for name in bad}),
         catalogue=Catalogue([sets(text=every)]),
-        unreadable={f"reason {every}": 3},
     )

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import datetime
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, TypeVar
 
-from msgspec.structs import replace
+from msgspec import Struct
 
 from webhook.audit.owners import Owner, Owners
 from webhook.audit.report import covering, figures
@@ -32,6 +32,17 @@ _COMPARABLE = 0.9
 """Coverage that both weeks need before a direction is named."""
 
 Hit = tuple[Workload, Found]
+
+
+class Selection(Struct, frozen=True, kw_only=True):
+    """What is asked for; empty asks for all. Teams are chosen after owners are known, so all other figures follow."""
+
+    policies: frozenset[str] = frozenset()
+    namespaces: frozenset[str] = frozenset()
+    teams: frozenset[str] = frozenset()
+
+
+ALL = Selection()
 Key = TypeVar("Key")
 
 
@@ -42,17 +53,17 @@ def build(
     catalogue: Catalogue,
     new_since: Time | None = None,
     proof: Proof = DEFAULTS,
-    unreadable: Mapping[str, int] | None = None,
+    selection: Selection = ALL,
 ) -> Report:
     """The report on all of the facts behind this connection (views `facts`, `writes`, `findings`, `blind`)."""
     row = facts.execute("SELECT epoch_us(min(time)), epoch_us(max(time)) FROM facts").fetchone()
     start, end = (moment(each) for each in row or (None, None))
     if start is None or end is None:
-        return Report(window=None, new_since=new_since, unreadable=dict(unreadable or {}))
+        return Report(window=None, new_since=new_since)
     window = Window(start=start, end=end)
     since = new_since or max(end - NEW, start)
     known = standings(facts, catalogue, proof=proof)
-    return _Builder(facts, owners, catalogue, window, since, known).report(dict(unreadable or {}))
+    return _Builder(facts, owners, catalogue, window, since, known, selection).report()
 
 
 class _Builder:
@@ -64,21 +75,23 @@ class _Builder:
         window: Window,
         since: Time,
         known: Sequence[Standing],
+        selection: Selection,
     ) -> None:
         self.facts = facts
         self.owners = owners
         self.catalogue = catalogue
         self.window = window
         self.since = since
-        self.known = known
+        self.selection = selection
+        self.known = [each for each in known if self._asked(each)]
         self.days = _days(window)
         self.workloads = self._workloads()
         self.hits: list[Hit] = [(workload, found) for workload in self.workloads for found in workload.found]
-        self.covered = Covered(facts, catalogue)
+        self.covered = Covered(facts, catalogue, self._covers if selection != ALL else None)
 
-    def report(self, unreadable: Mapping[str, int]) -> Report:
+    def report(self) -> Report:
         clusters = [row[0] for row in self.facts.execute("SELECT DISTINCT cluster FROM facts ORDER BY ALL").fetchall()]
-        denials = covering.denials(self.facts)
+        denials = covering.denials(self.facts, self._covers)
         days = self._trend()
         blocked = [each for each in self.workloads if each.policies]
         return Report(
@@ -107,8 +120,23 @@ class _Builder:
             clients=self._clients(),
             workloads=self.workloads,
             denials=denials,
-            blind=covering.blind(self.facts),
-            unreadable=unreadable,
+            blind=covering.blind(self.facts, self._covers),
+        )
+
+    def _asked(self, standing: Standing) -> bool:
+        cluster, namespace, kind, name, _ = standing.root
+        asked = self.selection
+        return (
+            (not asked.policies or standing.policy in asked.policies)
+            and (not asked.namespaces or namespace in asked.namespaces)
+            and (not asked.teams or self.owners.of(namespace, _title(kind, name), cluster=cluster).name in asked.teams)
+        )
+
+    def _covers(self, cluster: str, namespace: str) -> bool:
+        """Whether a place is asked for; a team's are those that it owns."""
+        asked = self.selection
+        return (not asked.namespaces or namespace in asked.namespaces) and (
+            not asked.teams or self._owner(cluster, namespace).name in asked.teams
         )
 
     def _workloads(self) -> tuple[Workload, ...]:
@@ -125,13 +153,12 @@ class _Builder:
         every.sort(key=lambda each: (not each.blocked, self._rank(each.policy), each.policy))
         blocked = [each for each in every if each.blocked]
         first, newest = min(each.first for each in every), max(blocked or every, key=lambda each: each.last)
-        title = f"{kind}/{name}" if name else ""
         return Workload(
             cluster=cluster,
             namespace=namespace,
             kind=kind or resource,
             name=name,
-            owner=self.owners.of(namespace, title, cluster=cluster).name,
+            owner=self.owners.of(namespace, _title(kind, name), cluster=cluster).name,
             severity=min((self._severity(each.policy) for each in blocked or every), key=_rank),
             status=_status(every),
             new=bool(blocked) and min(each.first for each in blocked) >= self.since,
@@ -290,6 +317,10 @@ class _Builder:
         return tuple(counts)
 
 
+def _title(kind: str, name: str) -> str:
+    return f"{kind}/{name}" if name else ""
+
+
 def _spans(hits: Iterable[Hit]) -> tuple[list[datetime.date], list[datetime.date]]:
     """(first days, last days) of workloads: from the first violation to when the last of them was proven gone."""
     spans: dict[int, tuple[datetime.date, datetime.date | None]] = {}
@@ -365,8 +396,3 @@ def _direction(days: Sequence[Day]) -> Direction:
             return "unknown"
     before, now = (sum(day.open for day in week) for week in weeks)
     return "steady" if before == now else "rising" if now > before else "falling"
-
-
-def only(report: Report, *, workloads: Iterable[Workload]) -> Report:
-    """The report with the list of workloads cut down to these; the figures stay those of everything."""
-    return replace(report, workloads=tuple(workloads))

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import datetime
 from collections import Counter
-from collections.abc import Container, Iterable
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Container, Iterable
+from typing import TYPE_CHECKING, Any
 
 from msgspec import Struct
 
@@ -23,6 +23,10 @@ _EXEMPT = ("exempt_namespace", "exempt")
 _OUTCOME = "CASE WHEN dry_run THEN 'dry_run' WHEN rejected THEN 'rejected' ELSE result END"
 
 
+Wanted = Callable[[str, str], bool]
+"""(cluster, namespace) → whether it is asked for."""
+
+
 class _Cell(Struct, frozen=True):
     cluster: str
     namespace: str
@@ -34,7 +38,8 @@ class _Cell(Struct, frozen=True):
 class Covered:
     """Coverage of everything, by whatever it is asked for."""
 
-    def __init__(self, facts: DuckDBPyConnection, catalogue: Catalogue) -> None:
+    def __init__(self, facts: DuckDBPyConnection, catalogue: Catalogue, wanted: Wanted | None = None) -> None:
+        """`wanted`: only these (cluster, namespace)."""
         self._catalogue = catalogue
         rows = facts.execute(
             f'SELECT cluster, namespace, "group", version, resource, subresource, operation, {_OUTCOME} AS outcome,'  # noqa: S608
@@ -48,6 +53,8 @@ class Covered:
                 asked[what] = catalogue.anybody(what)
             if asked[what] or outcome == "reviewed":
                 self._cells.append(_Cell(cluster, namespace, what, outcome, count))
+        if wanted is not None:
+            self._cells = [cell for cell in self._cells if wanted(cell.cluster, cell.namespace)]
         self.total = _coverage(self._cells)
         self.by_namespace = self._by_namespace()
         self.days = self._days(facts, asked)
@@ -79,7 +86,7 @@ class Covered:
         """Day → (reviewed, accepted writes)."""
         rows = facts.execute(
             'SELECT day, "group", version, resource, subresource, operation, result, count(*)'
-            " FROM writes WHERE NOT dry_run AND NOT rejected GROUP BY ALL"
+            " FROM writes WHERE NOT dry_run AND NOT rejected AND day IS NOT NULL GROUP BY ALL"
         ).fetchall()
         days: dict[datetime.date, tuple[int, int]] = {}
         for day, *combination, outcome, count in rows:
@@ -122,47 +129,59 @@ def add(parts: Iterable[Coverage]) -> Coverage:
     return _of_counts(counts)
 
 
-def denials(facts: DuckDBPyConnection) -> tuple[Denial, ...]:
+def denials(facts: DuckDBPyConnection, wanted: Wanted = lambda _cluster, _namespace: True) -> tuple[Denial, ...]:
     """What is refused already, by what refused it."""
     rows = facts.execute(
         """
-        SELECT policy, count(DISTINCT (cluster, namespace, root_kind, root_name)), count(DISTINCT (cluster, namespace)),
-            count(DISTINCT hash(time, request)), epoch_us(min(time)), epoch_us(max(time)),
-            list_sort(list(DISTINCT client) FILTER (client <> '')), arg_max(message, time)
-        FROM findings WHERE source = 'denial' AND NOT dry_run GROUP BY policy ORDER BY 4 DESC, policy
+        SELECT policy, cluster, namespace, count(DISTINCT (root_kind, root_name)), count(DISTINCT hash(time, request)),
+            epoch_us(min(time)), epoch_us(max(time)), list(DISTINCT client) FILTER (client <> ''),
+            arg_max(message, time)
+        FROM findings WHERE source = 'denial' AND NOT dry_run AND time IS NOT NULL GROUP BY ALL ORDER BY ALL
         """
     ).fetchall()
-    return tuple(
+    by_policy: dict[str, list[tuple[Any, ...]]] = {}
+    for policy, cluster, namespace, *row in rows:
+        if wanted(cluster, namespace):
+            by_policy.setdefault(policy, []).append(tuple(row))
+    found = [
         Denial(
             policy=policy,
-            workloads=workloads,
-            namespaces=namespaces,
-            writes=writes,
-            first=at(first),
-            last=at(last),
-            clients=tuple(clients or ()),
-            message=message or "",
+            workloads=sum(row[0] for row in places),
+            namespaces=len(places),
+            writes=sum(row[1] for row in places),
+            first=at(min(row[2] for row in places)),
+            last=at(max(row[3] for row in places)),
+            clients=tuple(sorted({client for row in places for client in row[4] or ()})),
+            message=max(places, key=lambda row: row[3])[5] or "",
         )
-        for policy, workloads, namespaces, writes, first, last, clients, message in rows
-    )
+        for policy, places in by_policy.items()
+    ]
+    return tuple(sorted(found, key=lambda each: (-each.writes, each.policy)))
 
 
-def blind(facts: DuckDBPyConnection) -> tuple[Blind, ...]:
-    """What was not seen, by cause; the most frequent first."""
+def blind(facts: DuckDBPyConnection, wanted: Wanted = lambda _cluster, _namespace: True) -> tuple[Blind, ...]:
+    """What was not seen, by cause; the most frequent first. What could not be read at all belongs to no namespace."""
     rows = facts.execute(
         """
-        SELECT result, reason, count(*), count(DISTINCT (cluster, namespace)), epoch_us(min(time)), epoch_us(max(time))
-        FROM blind GROUP BY result, reason ORDER BY 3 DESC, result, reason
+        SELECT result, reason, cluster, namespace,
+            CASE WHEN result = 'unreadable' THEN sum(requests) ELSE count(DISTINCT hash(time, request)) END,
+            epoch_us(min(time)), epoch_us(max(time))
+        FROM blind GROUP BY result, reason, cluster, namespace ORDER BY ALL
         """
     ).fetchall()
-    return tuple(
+    causes: dict[tuple[str, str], list[tuple[Any, ...]]] = {}
+    for cause, reason, cluster, namespace, *row in rows:
+        if cause == "unreadable" or wanted(cluster, namespace):
+            causes.setdefault((cause, reason), []).append(tuple(row))
+    found = [
         Blind(
             cause=cause,
-            reason=reason or "",
-            count=count,
-            namespaces=namespaces,
-            first=moment(first),
-            last=moment(last),
+            reason=reason,
+            count=sum(int(row[0]) for row in places),
+            namespaces=len(places),
+            first=moment(min((row[1] for row in places if row[1] is not None), default=None)),
+            last=moment(max((row[2] for row in places if row[2] is not None), default=None)),
         )
-        for cause, reason, count, namespaces, first, last in rows
-    )
+        for (cause, reason), places in causes.items()
+    ]
+    return tuple(sorted(found, key=lambda each: (-each.count, each.cause, each.reason)))

@@ -268,5 +268,3 @@ class Report(Struct, frozen=True, kw_only=True):
     """Those that would be blocked, and those that were."""
     denials: tuple[Denial, ...] = ()
     blind: tuple[Blind, ...] = ()
-    unreadable: Mapping[str, int] = {}
-    """Reason → records of the log that could not be read; empty with `--facts`, which only holds what could."""

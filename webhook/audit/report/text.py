@@ -39,8 +39,6 @@ def lines(report: Report, *, width: int = 100, top: int = 15) -> Iterator[str]:
         if each.cause not in report.coverage.gaps:
             reason = f" ({safe(each.reason)})" if each.reason else ""
             yield from _wrapped(f"  {each.count:,} {each.cause}{reason}: {summary.CAUSES.get(each.cause, '')}", width)
-    for name, number in sorted(report.unreadable.items()):
-        yield f"  {number:,} not read: {safe(name)}"
     for title, columns, rows in _tables(report):
         if not rows:
             continue

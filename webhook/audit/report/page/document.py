@@ -150,7 +150,6 @@ def _seen(report: Report) -> Html:
     gaps = [(cause, f"{number:,}", "") for cause, number in sorted(coverage.gaps.items(), key=lambda each: -each[1])]
     named = set(coverage.gaps)
     gaps += [(each.cause, f"{each.count:,}", each.reason) for each in report.blind if each.cause not in named]
-    gaps += [("unreadable", f"{number:,}", reason) for reason, number in sorted(report.unreadable.items())]
     if gaps:
         parts.append(
             tag(
