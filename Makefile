@@ -5,8 +5,10 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.ready
 
+CHROMIUM := { command -v chromium || command -v chromium-browser || command -v google-chrome; } >/dev/null
+
 .DEFAULT_GOAL := help
-.PHONY: help demo test e2e e2e-build bench lint fuzz docs pins clean
+.PHONY: help demo test browser e2e e2e-build bench lint fuzz docs pins clean
 
 help:  ## this text
 	@grep -E '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -24,7 +26,12 @@ demo: $(STAMP)  ## the webhook on loopback TLS with real reviews: warnings, anno
 
 test: $(STAMP)  ## everything but what needs the control plane
 	@echo "NOTE: make test SKIPS the end-to-end tests on a real control plane; run them with: make e2e"
+	@$(CHROMIUM) || echo "NOTE: no chromium: make test SKIPS the tests of the report's page; install it, then: make browser"
 	$(BIN)/python -m pytest -m "not e2e" -n auto
+
+browser: $(STAMP)  ## the report's page in a real Chromium: sorted, filtered, printed, read by axe
+	@$(CHROMIUM) || { echo "make browser needs Chromium: apt-get install chromium" >&2; exit 2; }
+	$(BIN)/python -m pytest -m browser tests/browser
 
 e2e-build: $(STAMP)  ## build (or find) the control plane that the end-to-end tests run
 	$(BIN)/python -m tests.e2e.plane
