@@ -11,9 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from webhook.errors import NeedsState
-from webhook.manifest.evaluation import _cut
 from webhook.manifest.names import trim
 from webhook.manifest.request import request_variable
+from webhook.manifest.texts import _cut
 from webhook.policy import PASS, Severity
 from webhook.review import NULL, UserInfo
 from webhook.state import snapshot

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
 from webhook.cel.error import CelError
@@ -10,6 +10,25 @@ from webhook.errors import NeedsState, NotComparable
 
 _STRIDE: Final = 256
 """Loop iterations between two looks at the clock."""
+
+SPENT: Final = 16
+"""Units of cost of a single call that count as one iteration."""
+
+Grant = tuple[int, int]
+"""Iterations before the next look at the clock, and after it."""
+
+
+def grant(iterations: int) -> Grant:
+    now = min(iterations, _STRIDE)
+    return now, iterations - now
+
+
+NO_END: Final = grant(1 << 62)
+
+
+class Leave(Exception):
+    """The fast form has used up the iterations that it was granted: what it would cost is no longer known to stay
+    below the limits, so it is to be evaluated by the metered form."""
 
 
 class Missing:
@@ -53,6 +72,7 @@ class Activation:
         "cost",
         "deadline",
         "failed",
+        "grants",
         "left",
         "limit",
         "memo",
@@ -60,6 +80,7 @@ class Activation:
         "namespace_object",
         "object",
         "params",
+        "spare",
     )
 
     def __init__(
@@ -80,7 +101,9 @@ class Activation:
         self.namespace_object = namespace_object
         self._request = request
         self.deadline = deadline
-        self.left = _STRIDE
+        self.left, self.spare = NO_END
+        self.grants: Sequence[Grant] | None = None
+        """Of each variable, which is computed once for all who ask; None: no end."""
         self.memo: list[Any] = [UNSET] * variables
         self.failed: dict[int, str] = {}
         self.bound = bound or {}
@@ -119,12 +142,26 @@ class Activation:
             raise CelError(f"no such attribute(s): {name}") from None
 
     def pause(self, values: Any) -> Any:
-        """Called at a loop's head when enough iterations have run: looks at the clock, now and inside a long loop."""
-        self.left = _STRIDE
+        """Called at a loop's head when enough iterations have run: looks at the clock, now and inside a long loop.
+
+        Raises `Leave` when more are to run than were granted.
+        """
+        self.spare += self.left
+        if self.spare < 0:
+            raise Leave
+        self.left = min(self.spare, _STRIDE)
+        self.spare -= self.left
         if self.deadline is None:
             return values
         self.deadline()
         return values if len(values) <= _STRIDE else self._watched(values, self.deadline)
+
+    def spend(self, price: Callable[[Any, Any], int], call: Callable[..., Any], *arguments: Any) -> Any:
+        """A call whose cost grows faster than its arguments: it counts as iterations."""
+        self.left -= price(arguments, None) // SPENT
+        if self.left < 0:
+            self.pause(())
+        return call(*arguments)
 
     def _watched(self, values: Any, deadline: Callable[[], None]) -> Iterator[Any]:
         for start in range(0, len(values), _STRIDE):

@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Any, Final
 
 from webhook.cel import equality, runtime
 from webhook.cel.dispatch import surely
-from webhook.cel.facts import operands, sure_row
+from webhook.cel.facts import NOT_CONSTANT, operands, sure_row
 from webhook.cel.overload import Overload
 from webhook.cel.patterns import compile_pattern
+from webhook.cel.tariff import cost_of, steep
 from webhook.cel.tree import Call, Node, Select
 
 if TYPE_CHECKING:
@@ -35,11 +36,19 @@ def call(body: Body, node: Call, inner: list[str]) -> str:
     arguments = operands(node, body.checked)
     rows = body.checked.overloads[node.id]
     inner, prepared = _prepared(body, rows[0], arguments, inner)
+    if steep(rows, [body.facts[argument.id].constant is not NOT_CONSTANT for argument in arguments]):
+        return spent(body, rows, inner)
     row = sure_row(node, body.checked)
     if row is not None:
         return _direct(body, row, inner, prepared)
     general = body.module.helper(body.context.dispatcher(rows))
     return _likely(body, rows, arguments, inner, prepared, general) or f"{general}({', '.join(inner)})"
+
+
+def spent(body: Body, rows: tuple[Overload, ...], inner: list[str]) -> str:
+    """A call that counts as what it costs."""
+    price = body.module.constant(cost_of(rows[0].function, rows))
+    return f"S.spend({price}, {body.module.helper(body.context.dispatcher(rows))}, {', '.join(inner)})"
 
 
 def _prepared(body: Body, row: Overload, arguments: tuple[Node, ...], inner: list[str]) -> tuple[list[str], bool]:

@@ -35,6 +35,7 @@ from webhook.cel.facts import NOT_CONSTANT, Facts, operands
 from webhook.cel.overload import Overload
 from webhook.cel.parser import CHAIN
 from webhook.cel.program import FAULTS, fault, force, settle
+from webhook.cel.tariff import cost_of
 from webhook.cel.tree import (
     Bind,
     Call,
@@ -441,7 +442,10 @@ class Body:
         values = self.out.temporary()
         self.out.line(f"{values} = {self.value(node.target)}")
         keys = loops.fold_over(self, node.keys, values)
-        return f"{self.module.helper(self.context.dispatcher(self.checked.overloads[node.id]))}({values}, {keys})"
+        rows = self.checked.overloads[node.id]
+        if cost_of("@sortByAssociatedKeys", rows) is not None:
+            return calls.spent(self, rows, [values, keys])
+        return f"{self.module.helper(self.context.dispatcher(rows))}({values}, {keys})"
 
 
 class _Counted:

@@ -108,10 +108,17 @@ def force(activation: Any, position: int, call: Callable[[Any], Any], name: str)
     failed = activation.failed.get(position)
     if failed is not None:
         raise CelError(failed)
+    outer = activation.left, activation.spare
+    if activation.grants is not None:
+        activation.left, activation.spare = activation.grants[position]
     try:
         value = call(activation)
     except FAULTS as error:
         text = activation.failed[position] = f'composited variable "{name}" fails to evaluate: {fault(error)}'
         raise CelError(text) from None
+    finally:
+        if activation.grants is not None:
+            # Its iterations are its own: whoever asks next does not pay for them.
+            activation.left, activation.spare = outer
     activation.memo[position] = value
     return value

@@ -7,12 +7,17 @@ are never shared, for two units have different ones.
 
 from __future__ import annotations
 
+import contextlib
 import re
 from collections.abc import Callable, Iterable
 from typing import Any
 
 import msgspec
 
+from webhook.cel.activation import Activation
+from webhook.cel.bound import Bound
+from webhook.cel.error import CelError
+from webhook.cel.program import force
 from webhook.cel.types import Type
 
 Key = tuple[Any, ...]
@@ -25,6 +30,8 @@ class Slot(msgspec.Struct):
     number: int
     type: Type
     call: Callable[..., Any] | None = None
+    bound: Bound | None = None
+    """What it may cost; None: no telling."""
 
 
 class Shared:
@@ -32,6 +39,10 @@ class Shared:
 
     def __init__(self) -> None:
         self.slots: dict[Key, Slot] = {}
+        self.by_number: list[Slot] = []
+        self.names: list[str] = []
+        self.limits: dict[int, Any] = {}
+        """What `limits.py` made of them, by size class."""
         self.size = 0
 
     def key(self, name: str, text: str, before: Iterable[tuple[str, Key]], *, params: bool) -> Key:
@@ -41,7 +52,16 @@ class Shared:
         private = (params and "params" in words) or any(key[0] for _, key in needs)
         return (self.size + 1 if private else 0, name, text, needs)
 
-    def add(self, key: Key, type: Type) -> Slot:
-        slot = self.slots[key] = Slot(self.size, type)
+    def add(self, key: Key, type: Type, bound: Bound | None = None) -> Slot:
+        slot = self.slots[key] = Slot(self.size, type, bound=bound)
+        self.by_number.append(slot)
+        self.names.append(key[1])
         self.size += 1
         return slot
+
+    def ask(self, activation: Activation, number: int) -> None:
+        """Computes a variable that nobody has asked for."""
+        call = self.by_number[number].call
+        assert call is not None  # noqa: S101 - set once its unit is loaded
+        with contextlib.suppress(CelError):  # it is remembered
+            force(activation, number, call, self.names[number])

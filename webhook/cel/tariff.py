@@ -175,3 +175,16 @@ def cost_of(function: str, rows: Sequence[Overload]) -> Cost | None:
         case "containsCIDR" if kinds[1:] == ("string",):
             return _contains_cidr_text
     return _ALWAYS.get(function)
+
+
+_STEEP: Final = ("sets.contains", "sets.intersects", "sets.equivalent", "distinct", "sort", "@sortByAssociatedKeys")
+_STEEP_TOGETHER: Final = ("contains", "matches", "find", "findAll")
+
+
+def steep(rows: Sequence[Overload], constant: Sequence[bool]) -> bool:
+    """Whether a call may cost far more than its arguments' sizes together, so that it must be known before it
+    is made. `constant` says which arguments are."""
+    function = rows[0].function
+    if function in _STEEP_TOGETHER or function.startswith("sets."):
+        return function in (*_STEEP_TOGETHER, *_STEEP) and not any(constant[:2])
+    return function in _STEEP and not constant[0] and cost_of(function, rows) is not None

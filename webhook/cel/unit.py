@@ -12,6 +12,7 @@ import msgspec
 
 from webhook.cel import meter, metering, program
 from webhook.cel.activation import MISSING, Activation, Deferred, Missing
+from webhook.cel.bound import Bound, Variables, bound
 from webhook.cel.check import check
 from webhook.cel.codegen import Context, generate
 from webhook.cel.diagnostics import Diagnostic, Failed, position
@@ -110,6 +111,8 @@ class Unit:
         self.expressions = tuple(expressions)
         self._names = tuple(functions)
         self.shared = shared
+        self.bounds: tuple[Bound | None, ...] = ()
+        """What each expression may cost; None: no telling. Empty if the unit is metered."""
         self._namespace: dict[str, Any] = {}
         self._filename = ""
         self.calls: tuple[Callable[[Activation], Any], ...] = ()
@@ -203,15 +206,17 @@ def compile_unit(
         context.module.namespace |= meter.NAMES
     types: dict[str, Type] = {}
 
-    def one(path: str, text: str, prefix: str, env: Env, returns: Returns) -> tuple[str, Type]:
+    bounds: dict[str, tuple[int, Bound | None]] = {}
+
+    def one(path: str, text: str, prefix: str, env: Env, returns: Returns) -> tuple[str, Type, Bound | None]:
         try:
             with room():
-                return _compile(context, text, prefix, env, returns)
+                return _compile(context, text, prefix, env, returns, bounds)
         except Failed as failed:
             errors.extend(_error(path, text, problem) for problem in failed.diagnostics)
         except RecursionError:
             errors.append(CompileError(path=path, message="expression is nested too deeply"))
-        return "", DYN
+        return "", DYN, None
 
     def env(*, authorizer: bool = True, with_variables: bool = True) -> Env:
         made = policy_env(
@@ -229,34 +234,38 @@ def compile_unit(
         key = keys[variable.name] = shared.key(variable.name, variable.text, tuple(keys.items()), params=params)
         slot = shared.slots.get(key)
         if slot is None or slot.call is None:
-            function, type = one(variable.path, variable.text, "v", env(), "any")
-            slot = shared.add(key, type)
+            function, type, limit = one(variable.path, variable.text, "v", env(), "any")
+            slot = shared.add(key, type, limit)
             defined.append((slot, function))
         else:
             function = context.module.constant(slot.call)
         context.variables[variable.name] = (slot.number, function)
         types[variable.name] = variable_type(slot.type)
-    functions = [
+        bounds[variable.name] = (slot.number, slot.bound)
+    compiled = [
         one(
             expression.path,
             expression.text,
             "e",
             env(authorizer=expression.authorizer, with_variables=expression.variables),
             expression.returns,
-        )[0]
+        )
         for expression in expressions
     ]
     if errors:
         raise CompileErrors(errors)
-    unit = Unit(name, context.module.source(), expressions, functions, shared)
+    unit = Unit(name, context.module.source(), expressions, [function for function, _, _ in compiled], shared)
+    unit.bounds = tuple(limit for _, _, limit in compiled)
     unit._load(context.module.namespace)
     for slot, function in defined:
         slot.call = unit._namespace[function]
     return unit
 
 
-def _compile(context: Context, text: str, prefix: str, env: Env, returns: Returns) -> tuple[str, Type]:
-    """Generates the function of one expression; its name and static type."""
+def _compile(
+    context: Context, text: str, prefix: str, env: Env, returns: Returns, variables: Variables
+) -> tuple[str, Type, Bound | None]:
+    """Generates the function of one expression; its name, its static type and what it may cost."""
     checked = check(parse(text), env)
     validate(checked)
     type = checked.type(checked.tree)
@@ -268,8 +277,9 @@ def _compile(context: Context, text: str, prefix: str, env: Env, returns: Return
     # From here on a type is what a value surely has, not what the checker took it for.
     checked = msgspec.structs.replace(checked, types=sure_types(checked, env))
     facts = analyse(checked, folded)
-    write = meter.generate_metered if context.metered else generate
-    return write(context, checked, facts, prefix), type
+    if context.metered:
+        return meter.generate_metered(context, checked, facts, prefix), type, None
+    return generate(context, checked, facts, prefix), type, bound(checked, facts, variables)
 
 
 _WANTED: dict[str, tuple[str, ...]] = {"bool": ("bool",), "string": ("string",), "audit": ("string", "null"), "any": ()}

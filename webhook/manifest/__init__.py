@@ -14,8 +14,9 @@ import msgspec
 
 from webhook.cel.unit import CompileError, CompileErrors, Expression, Returns, Shared, Unit, Variable, compile_unit
 from webhook.errors import Problem
-from webhook.manifest.evaluation import Evaluator, Layout
+from webhook.manifest.evaluation import Evaluator
 from webhook.manifest.fields import BindingSpec, Named, PolicySpec
+from webhook.manifest.layout import Layout
 from webhook.manifest.params import Params
 from webhook.policy import Policy
 from webhook.state import EMPTY, State
@@ -35,9 +36,11 @@ def build(
     `folder` holds the objects of the policy folder that may be params, `state` the snapshot whose params enter the
     digest; at run time the review's own snapshot is asked.
     """
-    unit, layout, problems = _compile(spec, shared)
-    if unit is None:
-        return None, problems
+    parts = _Parts(spec)
+    try:
+        unit = parts.compile(shared)
+    except CompileErrors as error:
+        return None, tuple(_problem(spec.document, parts.places, each, spec.id) for each in error.errors)
     ordered = sorted(bindings, key=lambda binding: binding.name)
     params = None if spec.param_kind is None else Params(spec.param_kind, folder)
     refs = [binding.param_ref for binding in ordered if binding.param_ref is not None]
@@ -46,7 +49,14 @@ def build(
         digest=_digest(spec, ordered, [] if params is None else params.referenced(refs, state)),
         meta=spec.meta,
         match=spec.match,
-        run=Evaluator(spec, ordered, unit=unit, layout=layout, params=params),
+        run=Evaluator(
+            spec,
+            ordered,
+            unit=unit,
+            layout=parts.layout,
+            params=params,
+            meter=lambda: _Parts(spec).compile(metered=True),
+        ),
         bindings=tuple(binding.name for binding in ordered),
         namespace_match=_namespace_match(ordered),
         source=spec.document.file,
@@ -54,47 +64,54 @@ def build(
     ), ()
 
 
-def _compile(spec: PolicySpec, shared: Shared | None) -> tuple[Unit | None, Layout, tuple[Problem, ...]]:
-    expressions: list[Expression] = []
-    places: dict[str, Steps] = {}
+class _Parts:
+    """A policy's expressions and variables, with the place of each in the file."""
 
-    def add(steps: Steps, text: str, returns: Returns, *, variables: bool, authorizer: bool = True) -> int:
+    def __init__(self, spec: PolicySpec) -> None:
+        self._spec = spec
+        self._expressions: list[Expression] = []
+        self.places: dict[str, Steps] = {}
+        declared = bool(spec.variables)
+        self.layout = Layout(
+            conditions=[self._add(each.steps, each.expression, "bool", variables=False) for each in spec.conditions],
+            validations=[
+                self._add((*each.steps, "expression"), each.expression, "bool", variables=declared)
+                for each in spec.validations
+            ],
+            messages=[
+                self._add((*each.steps, "messageExpression"), text, "string", variables=declared, authorizer=False)
+                if (text := each.message_expression)
+                else None
+                for each in spec.validations
+            ],
+            annotations=[
+                self._add(each.steps, each.expression, "audit", variables=declared) for each in spec.audit_annotations
+            ],
+        )
+
+    def _add(self, steps: Steps, text: str, returns: Returns, *, variables: bool, authorizer: bool = True) -> int:
         path = path_text(steps)
-        places[path] = steps
-        expressions.append(
+        self.places[path] = steps
+        self._expressions.append(
             Expression(path=path, text=text, returns=returns, variables=variables, authorizer=authorizer)
         )
-        return len(expressions) - 1
+        return len(self._expressions) - 1
 
-    declared = bool(spec.variables)
-
-    layout = Layout(
-        conditions=[add(each.steps, each.expression, "bool", variables=False) for each in spec.conditions],
-        validations=[
-            add((*each.steps, "expression"), each.expression, "bool", variables=declared) for each in spec.validations
-        ],
-        messages=[
-            add((*each.steps, "messageExpression"), text, "string", variables=declared, authorizer=False)
-            if (text := each.message_expression)
-            else None
-            for each in spec.validations
-        ],
-        annotations=[add(each.steps, each.expression, "audit", variables=declared) for each in spec.audit_annotations],
-    )
-    variables = [_variable(each, places) for each in spec.variables]
-    try:
-        unit = compile_unit(
-            expressions, variables=variables, params=spec.param_kind is not None, name=spec.id, shared=shared
+    def compile(self, shared: Shared | None = None, *, metered: bool = False) -> Unit:
+        """Raises `CompileErrors`."""
+        return compile_unit(
+            self._expressions,
+            variables=[self._variable(each) for each in self._spec.variables],
+            params=self._spec.param_kind is not None,
+            name=self._spec.id,
+            shared=shared,
+            metered=metered,
         )
-    except CompileErrors as error:
-        return None, layout, tuple(_problem(spec.document, places, each, spec.id) for each in error.errors)
-    return unit, layout, ()
 
-
-def _variable(each: Named, places: dict[str, Steps]) -> Variable:
-    path = path_text(each.steps)
-    places[path] = each.steps
-    return Variable(name=each.name, path=path, text=each.expression)
+    def _variable(self, each: Named) -> Variable:
+        path = path_text(each.steps)
+        self.places[path] = each.steps
+        return Variable(name=each.name, path=path, text=each.expression)
 
 
 def _problem(document: Document, places: Mapping[str, Steps], error: CompileError, policy: str) -> Problem:

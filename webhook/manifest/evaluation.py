@@ -1,7 +1,7 @@
 """What a ValidatingAdmissionPolicy says of a request: the API server's own steps, one binding and param at a time.
 
-Everything that `validationActions` would make of a failure is the same to us: a finding. Clocks and limits of cost
-are the compiled unit's business.
+Everything that `validationActions` would make of a failure is the same to us: a finding. Where limits of cost may be
+near, `metered` decides; clocks are the compiled unit's business.
 
 Source: `apiserver pkg/admission/plugin/policy/validating/{dispatcher,validator}.go`.
 """
@@ -13,49 +13,23 @@ from typing import Any
 
 from msgspec import Struct
 
-from webhook.cel.activation import Activation
+from webhook.cel.activation import UNSET, Activation, Leave
+from webhook.cel.ceiling import weigh
+from webhook.cel.limits import Granted, size_class, variable_limits
 from webhook.cel.program import FAULTS, fault
 from webhook.cel.unit import Unit
 from webhook.manifest.fields import BindingSpec, PolicySpec
+from webhook.manifest.layout import Grants, Layout
 from webhook.manifest.matching import Matcher, never_evaluated
-from webhook.manifest.names import trim
+from webhook.manifest.metered import Metered
 from webhook.manifest.params import NotConfigured, Params
-from webhook.manifest.request import condition_inputs, inputs, with_params
+from webhook.manifest.request import condition_inputs, input_size, inputs, with_params
+from webhook.manifest.texts import Failure, add_annotation, aggregated, failed, message_of, static_message
 from webhook.policy import PASS, Context, Finding, Verdict
 
 Call = Callable[[Activation], Any]
 
-_MESSAGE_BYTES = 5_120
-_ANNOTATION_BYTES = 10_240
 _UNCONFIGURED = "failed to configure binding: "
-
-
-class Layout:
-    """Which expression of the unit is what."""
-
-    __slots__ = ("annotations", "conditions", "messages", "validations")
-
-    def __init__(
-        self,
-        *,
-        conditions: Sequence[int],
-        validations: Sequence[int],
-        messages: Sequence[int | None],
-        annotations: Sequence[int],
-    ) -> None:
-        """`messages` runs along `validations`: the message expression of each, if it has one."""
-        self.conditions = tuple(conditions)
-        self.validations = tuple(validations)
-        self.messages = tuple(messages)
-        self.annotations = tuple(annotations)
-
-
-class Failure(Struct, frozen=True):
-    """A validation, match condition or audit annotation that enforcement would deny with `message`."""
-
-    message: str
-    index: int = 0
-    error: bool = False
 
 
 class _Validation(Struct, frozen=True):
@@ -69,7 +43,7 @@ class _Validation(Struct, frozen=True):
 class _Run:
     """One review, for all policies whose units share their memory: what is asked of it once, and its activations."""
 
-    __slots__ = ("_conditions", "_context", "_unit", "activation", "exact", "outside")
+    __slots__ = ("_conditions", "_context", "_unit", "activation", "exact", "outside", "size")
 
     def __init__(self, unit: Unit, context: Context) -> None:
         request = context.request
@@ -77,6 +51,8 @@ class _Run:
         self.exact = request.request_resource in (None, request.resource)
         """Whether the review holds the version that the client sent."""
         self.activation = unit.activation(inputs(context))
+        self.size = size_class(input_size(context))
+        self.activation.grants = variable_limits(unit.shared, self.size).grants
         self._unit = unit
         self._context = context
         self._conditions: Activation | None = None
@@ -92,14 +68,26 @@ class Evaluator:
     """`Policy.run` of one policy with its bindings. Immutable but for caches; safe from any thread."""
 
     def __init__(
-        self, spec: PolicySpec, bindings: Sequence[BindingSpec], *, unit: Unit, layout: Layout, params: Params | None
+        self,
+        spec: PolicySpec,
+        bindings: Sequence[BindingSpec],
+        *,
+        unit: Unit,
+        layout: Layout,
+        params: Params | None,
+        meter: Callable[[], Unit],
     ) -> None:
+        """`meter` compiles the unit in the form that counts."""
         self._spec = spec
         self._matcher = Matcher(spec.match)
         self._bindings = tuple((each, None if each.match is None else Matcher(each.match)) for each in bindings)
         self._unit = unit
         self._params = params
         self._warn = spec.meta.default != "audit"
+        self._grants = Grants(unit, layout)
+        self._known: dict[int, Granted | None] = {}
+        self._metered = Metered(spec, layout, meter)
+        self._sizes: dict[int, tuple[Any, int]] = {}
         calls = unit.calls
         self._conditions = tuple(
             (calls[number], each.expression) for each, number in zip(spec.conditions, layout.conditions, strict=True)
@@ -109,7 +97,7 @@ class Evaluator:
                 index=index,
                 call=calls[number],
                 message=None if message is None else calls[message],
-                static=trim(each.message) if each.message else f"failed expression: {trim(each.expression)}",
+                static=static_message(each),
                 expression=each.expression,
             )
             for index, (each, number, message) in enumerate(
@@ -135,11 +123,21 @@ class Evaluator:
             run = context.memo[self._unit.shared] = _Run(self._unit, context)
         if run.outside or not ((self._matcher.plain and run.exact) or self._matcher.covers(context)):
             return None
+        annotations: dict[str, list[str]] | None = {} if context.texts else None
         if self._whole:
-            return self._as_one(run)
+            failures = self._decide(run, None, context, annotations)
+            if failures is None:
+                return None
+            if not failures and not annotations:
+                return PASS
+            return Verdict(
+                findings=tuple(
+                    self._finding(binding, failure) for binding, _ in self._bindings for failure in failures
+                ),
+                annotations=_joined(annotations),
+            )
         concerned = False
         findings: list[Finding] = []
-        annotations: dict[str, list[str]] = {}
         for binding, matcher in self._bindings:
             if matcher is not None and not matcher.covers(context):
                 continue
@@ -151,7 +149,7 @@ class Evaluator:
                     findings.append(self._finding(binding, Failure(_UNCONFIGURED + str(error), error=True)))
                 continue
             for param in params:
-                failures = self._decide(*self._activations(run, param, context), annotations)
+                failures = self._decide(run, param, context, annotations)
                 if failures is not None:
                     concerned = True
                     findings.extend(self._finding(binding, failure) for failure in failures)
@@ -159,66 +157,108 @@ class Evaluator:
             return None
         return Verdict(findings=tuple(findings), annotations=_joined(annotations))
 
-    def _as_one(self, run: _Run) -> Verdict | None:
-        annotations: dict[str, list[str]] = {}
-        failures = self._decide(run.activation, run.conditions() if self._conditions else run.activation, annotations)
-        if failures is None:
-            return None
-        if not failures and not annotations:
-            return PASS
-        return Verdict(
-            findings=tuple(self._finding(binding, failure) for binding, _ in self._bindings for failure in failures),
-            annotations=_joined(annotations),
-        )
-
     def _params_of(self, binding: BindingSpec, context: Context) -> Sequence[Any]:
         if self._params is None or binding.param_ref is None:
             return _NO_PARAMS
         return self._params.find(binding.param_ref, context)
 
-    def _activations(self, run: _Run, param: Any, context: Context) -> tuple[Activation, Activation]:
-        """(for the policy's expressions, for its match conditions)."""
-        if param is None:
-            return run.activation, run.conditions() if self._conditions else run.activation
-        usual = self._unit.activation(with_params(inputs(context), param))
-        if not self._conditions:
-            return usual, usual
-        return usual, self._unit.activation(with_params(condition_inputs(context), param))
-
     def _decide(
-        self, activation: Activation, conditions: Activation, annotations: dict[str, list[str]]
+        self, run: _Run, param: Any, context: Context, annotations: dict[str, list[str]] | None
     ) -> Sequence[Failure] | None:
         """What enforcement would deny, for one param; None when the match conditions do not hold. Adds to
-        `annotations`."""
-        if self._conditions:
+        `annotations`; without them nobody reads the texts of this evaluation, and none are made."""
+        activation, size = run.activation, run.size
+        if param is not None:
+            size = max(size, self._size_of(param))
+            activation = self._unit.activation(with_params(inputs(context), param))
+            activation.grants = variable_limits(self._unit.shared, size).grants
+        try:
+            granted = self._known[size]
+        except KeyError:
+            granted = self._known[size] = self._grants.at(size)
+        if granted is not None:
+            activation.left, activation.spare = granted.grant
+            conditions = None
+            if self._conditions:
+                conditions = self._condition_activation(run, param, context)
+                conditions.left, conditions.spare = granted.grant
+            try:
+                found = self._quickly(activation, conditions, annotations, granted.ask)
+                if granted.ask and found is not None:
+                    self._hold(granted, activation)
+                return found
+            except Leave:
+                pass
+        usual, sparse = inputs(context), condition_inputs(context)
+        if param is not None:
+            usual, sparse = with_params(usual, param), with_params(sparse, param)
+        return self._metered.decide(usual, sparse, annotations)
+
+    def _hold(self, granted: Granted, activation: Activation) -> None:
+        """Raises `Leave` unless what the grant assumes of variables is so."""
+        memo, failed = activation.memo, activation.failed
+        for place in granted.ask:
+            if memo[place] is UNSET and place not in failed:
+                self._unit.shared.ask(activation, place)
+            if place in failed:
+                raise Leave
+        if any(weigh(memo[place]) > granted.weight for place in granted.weigh):
+            raise Leave
+
+    def _condition_activation(self, run: _Run, param: Any, context: Context) -> Activation:
+        if param is None:
+            return run.conditions()
+        return self._unit.activation(with_params(condition_inputs(context), param))
+
+    def _size_of(self, param: Any) -> int:
+        """The size class of a param."""
+        known = self._sizes.get(id(param))
+        if known is None or known[0] is not param:
+            if len(self._sizes) >= _SIZES:
+                self._sizes.clear()
+            known = self._sizes[id(param)] = (param, size_class(weigh(param)))
+        return known[1]
+
+    def _quickly(
+        self,
+        activation: Activation,
+        conditions: Activation | None,
+        annotations: dict[str, list[str]] | None,
+        fair: Sequence[int],
+    ) -> Sequence[Failure] | None:
+        """Without counting. Raises `Leave` when limits of cost may be near, and, if variables are assumed to be `fair`,
+        when a validation has an error: what the server goes on to evaluate then is not known."""
+        if conditions is not None:
             errors = self._condition_errors(conditions)
             if errors is None:
                 return None
             if errors:
-                text = errors[0] if len(errors) == 1 else f"[{', '.join(errors)}]"
-                return (Failure(text, error=True),) if self._spec.fail else None
+                return (Failure(aggregated(errors), error=True),) if self._spec.fail else None
         failures: list[Failure] = []
         for each in self._validations:
             try:
                 if each.call(activation) is not True:
-                    failures.append(Failure(_message(each, activation), each.index))
+                    text = "" if annotations is None else _message(each, activation)
+                    failures.append(Failure(text, each.index))
             except FAULTS as error:
-                text = _failed(each.expression, error)
+                text = failed(each.expression, fault(error))
+                if fair:
+                    raise Leave from None
                 if self._spec.fail:
                     failures.append(Failure(text, each.index, error=True))
+        if annotations is None or not self._annotations:
+            return failures
+        found: list[tuple[str, Any]] = []
         for key, call, expression in self._annotations:
             try:
-                value = call(activation)
+                found.append((key, call(activation)))
             except FAULTS as error:
-                text = _failed(expression, error)
+                text = failed(expression, fault(error))
                 if self._spec.fail:
                     # The API server denies this request even where the binding only warns.
                     failures.append(Failure(text, error=True))
-                continue
-            if isinstance(value, str) and (text := _cut(trim(value))):
-                values = annotations.setdefault(key, [])
-                if text not in values:
-                    values.append(text)
+        for key, value in found:
+            add_annotation(annotations, key, value)
         return failures
 
     def _condition_errors(self, activation: Activation) -> list[str] | None:
@@ -229,7 +269,7 @@ class Evaluator:
                 if call(activation) is False:
                     return None
             except FAULTS as error:
-                text = _failed(expression, error)
+                text = failed(expression, fault(error))
                 if text not in errors:
                     errors.append(text)
         return errors
@@ -247,15 +287,12 @@ class Evaluator:
 
 
 _NO_PARAMS = (None,)
+_SIZES = 1_024
+"""Params whose size is remembered."""
 
 
-def _joined(annotations: Mapping[str, Sequence[str]]) -> tuple[tuple[str, str], ...]:
-    return tuple((key, ", ".join(values)) for key, values in annotations.items())
-
-
-def _failed(expression: str, error: BaseException) -> str:
-    """The API server's words for an evaluation error. Raises the exception again when it is none of CEL's."""
-    return f"expression '{expression}' resulted in error: {fault(error)}"
+def _joined(annotations: Mapping[str, Sequence[str]] | None) -> tuple[tuple[str, str], ...]:
+    return tuple((key, ", ".join(values)) for key, values in annotations.items()) if annotations else ()
 
 
 def _message(validation: _Validation, activation: Activation) -> str:
@@ -267,16 +304,4 @@ def _message(validation: _Validation, activation: Activation) -> str:
     except FAULTS as error:
         fault(error)
         return validation.static
-    if not isinstance(value, str):
-        return validation.static
-    text = trim(value)
-    return text if text and "\n" not in text and len(text.encode()) <= _MESSAGE_BYTES else validation.static
-
-
-def _cut(text: str) -> str:
-    """At most as many bytes as an audit annotation may have; a character that is cut apart becomes U+FFFD bytewise."""
-    if len(text) * 4 <= _ANNOTATION_BYTES:
-        return text
-    cut = text.encode()[:_ANNOTATION_BYTES]
-    whole = cut.decode(errors="ignore")
-    return whole + "\ufffd" * (len(cut) - len(whole.encode()))
+    return message_of(value, validation.static)

@@ -7,12 +7,19 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
+
+from webhook.cel.ceiling import weigh
 from webhook.cel.unit import MISSING, Deferred, Inputs
 from webhook.manifest.matching import is_namespace
 from webhook.policy import Context
 from webhook.review import GroupVersionKind, GroupVersionResource, Request, decode_object
 
 _INPUTS, _CONDITION_INPUTS = object(), object()
+
+_FIXED = 2_048
+"""Bytes of the `request` variable beside the texts that somebody may choose."""
+_NAMESPACES = 4_096
 
 
 def inputs(context: Context) -> Inputs:
@@ -41,6 +48,48 @@ def condition_inputs(context: Context) -> Inputs:
             check_deadline=context.check_deadline,
         )
     return found
+
+
+def input_size(context: Context) -> int:
+    """The weight (`ceiling.py`) of the largest of all that expressions see, params apart, at most."""
+    request = context.request
+    sizes = [memoryview(request.object).nbytes, memoryview(request.old_object).nbytes, _request_size(request)]
+    namespace = context.state.namespace(request.namespace) if request.namespace else None
+    if namespace is not None:
+        sizes.append(_namespace_size(context.state.digest, request.namespace, namespace))
+    return max(sizes)
+
+
+def _request_size(request: Request) -> int:
+    user, kind, resource = request.user_info, request.kind, request.resource
+    runes = len(user.username) + len(user.uid) + len(request.name) + len(request.namespace)
+    runes += len(kind.group) + len(kind.version) + len(kind.kind) + 2 * len(request.sub_resource)
+    runes += (
+        len(resource.group) + len(resource.version) + len(resource.resource) + 2 * len(request.request_sub_resource)
+    )
+    if request.request_kind is not None:
+        runes += sum(map(len, msgspec.structs.astuple(request.request_kind)))
+    if request.request_resource is not None:
+        runes += sum(map(len, msgspec.structs.astuple(request.request_resource)))
+    for group in user.groups or ():
+        runes += len(group) + 1
+    if user.extra:
+        runes += sum(len(key) + sum(map(len, values)) + len(values) for key, values in user.extra.items())
+    # What the original lacks is written as the other one again.
+    return _FIXED + 8 * runes + memoryview(request.options).nbytes
+
+
+_namespaces: dict[tuple[str, str], int] = {}
+
+
+def _namespace_size(snapshot: str, name: str, namespace: Any) -> int:
+    """Computed once for each namespace of a snapshot."""
+    size = _namespaces.get((snapshot, name))
+    if size is None:
+        if len(_namespaces) >= _NAMESPACES:
+            _namespaces.clear()
+        size = _namespaces[snapshot, name] = weigh(namespace)
+    return size
 
 
 def with_params(usual: Inputs, params: Any) -> Inputs:

@@ -1,0 +1,105 @@
+"""Polynomials with coefficients that are not negative: upper bounds that grow with the size of what is looked at.
+
+A symbol is a number: `INPUT` is the size of the inputs, every other one the size of a loop's element. Knows no CEL.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final, TypeAlias
+
+Monomial: TypeAlias = tuple[int, ...]
+"""Its symbols in order, each as often as its exponent says."""
+Poly: TypeAlias = Mapping[Monomial, float]
+
+INPUT: Final = 0
+ZERO: Final[Poly] = {}
+
+_TERMS: Final = 64
+_DEGREE: Final = 6
+
+
+class Unbounded(Exception):
+    """There is no useful bound."""
+
+
+def number(value: float) -> Poly:
+    return {(): float(value)}
+
+
+def symbol(name: int) -> Poly:
+    return {(name,): 1.0}
+
+
+def plus(*polys: Poly) -> Poly:
+    found: dict[Monomial, float] = {}
+    for poly in polys:
+        for monomial, factor in poly.items():
+            found[monomial] = found.get(monomial, 0.0) + factor
+    return _checked(found)
+
+
+def larger(one: Poly, other: Poly) -> Poly:
+    """At least as large as either."""
+    if not one or not other or one is other:
+        return one or other
+    found = dict(one)
+    for monomial, factor in other.items():
+        found[monomial] = max(found.get(monomial, 0.0), factor)
+    return _checked(found)
+
+
+def smaller(one: Poly, other: Poly) -> Poly:
+    """Either of two bounds of which the lesser holds: the one that promises to come out less. Of two that are alike
+    the one of the inner loop, whose elements add up to no more than one element of the outer one."""
+    return min(one, other, key=_size)
+
+
+def _size(poly: Poly) -> tuple[float, ...]:
+    degree = max(map(len, poly), default=0)
+    innermost = max((monomial[-1] for monomial in poly if monomial), default=0)
+    return (degree, -innermost, sum(poly.values()))
+
+
+def scaled(poly: Poly, factor: float) -> Poly:
+    return {monomial: each * factor for monomial, each in poly.items()}
+
+
+def times(one: Poly, other: Poly) -> Poly:
+    found: dict[Monomial, float] = {}
+    for left, factor in one.items():
+        for right, each in other.items():
+            monomial = tuple(sorted(left + right))
+            found[monomial] = found.get(monomial, 0.0) + factor * each
+    return _checked(found)
+
+
+def split(poly: Poly, name: int) -> tuple[Poly, Poly]:
+    """(the terms without a symbol, those with it)."""
+    without = {monomial: factor for monomial, factor in poly.items() if name not in monomial}
+    return without, {monomial: factor for monomial, factor in poly.items() if name in monomial}
+
+
+def put(poly: Poly, name: int, value: Poly) -> Poly:
+    """With a value in the place of a symbol."""
+    without, holding = split(poly, name)
+    if not holding:
+        return poly
+    parts = [without]
+    for monomial, factor in holding.items():
+        part: Poly = {tuple(each for each in monomial if each != name): factor}
+        for _ in range(monomial.count(name)):
+            part = times(part, value)
+        parts.append(part)
+    return plus(*parts)
+
+
+def at(poly: Poly, size: int) -> float:
+    """The value for inputs of a size; no other symbol may be left."""
+    return sum(factor * float(size) ** len(monomial) for monomial, factor in poly.items())
+
+
+def _checked(poly: dict[Monomial, float]) -> Poly:
+    if len(poly) > _TERMS or any(len(monomial) > _DEGREE for monomial in poly):
+        raise Unbounded
+    return poly
