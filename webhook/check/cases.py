@@ -219,7 +219,7 @@ class _Run:
         self.case = case
         self.params = [merge(each, case.params) for each in objects]
         self._request = request_of(file, case)
-        self._state = _state(case, self._request)
+        self._state = state_of(case, self._request)
 
     def verdict(self, policy: Policy) -> Verdict | None:
         """What the policy says; raises what it raises."""
@@ -262,7 +262,7 @@ def merge(target: Any, patch: Any) -> Any:
     return merged
 
 
-def _state(case: Case, request: Request) -> State:
+def state_of(case: Case, request: Request) -> State:
     if case.namespace_labels is None:
         return snapshot([], taken_at=0.0)
     labels = {"kubernetes.io/metadata.name": request.namespace, **case.namespace_labels}

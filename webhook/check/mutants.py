@@ -16,6 +16,7 @@ from webhook.cel.facts import children
 from webhook.cel.parser import parse
 from webhook.cel.tree import Call, Conditional, Entry, Fold, Has, Literal, Logic, Node
 from webhook.cel.unparse import unparse
+from webhook.check.why import start
 from webhook.errors import Problem
 from webhook.manifest.fields import PolicySpec
 from webhook.yamlfile import Steps, path_text
@@ -73,9 +74,9 @@ def _gone(spec: PolicySpec, part: str, index: int, steps: Steps) -> Iterator[Mut
     tree = _parsed(text)
     if tree is None:
         return
-    yield _mutant(spec, part, index, "expression", steps, "true", _start(tree), f"the {name} is not there")
+    yield _mutant(spec, part, index, "expression", steps, "true", start(tree), f"the {name} is not there")
     negated = unparse(_negated(tree))
-    yield _mutant(spec, part, index, "expression", steps, negated, _start(tree), f"the {name} is negated")
+    yield _mutant(spec, part, index, "expression", steps, negated, start(tree), f"the {name} is negated")
 
 
 def _changed(spec: PolicySpec, part: str, index: int, field: str, steps: Steps) -> Iterator[Mutant]:
@@ -84,7 +85,7 @@ def _changed(spec: PolicySpec, part: str, index: int, field: str, steps: Steps) 
         return
     for change in changes(tree):
         text = unparse(replaced(tree, change.node.id, change.by))
-        yield _mutant(spec, part, index, field, steps, text, _start(change.node), change.what)
+        yield _mutant(spec, part, index, field, steps, text, start(change.node), change.what)
 
 
 def _parsed(text: str) -> Node | None:
@@ -100,7 +101,7 @@ def _mutant(spec: PolicySpec, part: str, index: int, field: str, steps: Steps, t
     items[index] = msgspec.structs.replace(items[index], **{field: text})
     line, column, source = position(original, at)
     mark = spec.document.inside(steps, line, column)
-    shown, caret = _window(source, column)
+    shown, caret = window(source, column)
     return Mutant(
         spec=msgspec.structs.replace(spec, **{part: tuple(items)}),
         place=Problem(
@@ -195,12 +196,7 @@ def replaced(node: Any, id: int, by: Node) -> Any:
     return node.__class__(**fields)
 
 
-def _start(node: Node) -> int:
-    """Where the text of a node begins, leading parentheses apart."""
-    return min([node.at, *map(_start, children(node))])
-
-
-def _window(source: str, column: int, width: int = 100) -> tuple[str, int]:
+def window(source: str, column: int, width: int = 100) -> tuple[str, int]:
     """A long line around a column, and the column in it."""
     if len(source) <= width:
         return source, column

@@ -40,12 +40,14 @@ _RUNS = {
     "show": ("catalogue", "show"),
     "validate": ("catalogue", "validate"),
     "manifest": ("catalogue", "manifest"),
+    "explain": ("explain", "run"),
     "test": ("test", "run"),
 }
 
 
 def register(parser: argparse.ArgumentParser) -> None:
     """The sub-verbs and their flags."""
+    from webhook.cli.policies import explain
     from webhook.cli.policies import test as testing
 
     parser.epilog = _EPILOG
@@ -67,6 +69,9 @@ def register(parser: argparse.ArgumentParser) -> None:
     validate.add_argument("paths", nargs="+", type=Path, metavar="PATH", help="files or folders")
     manifest = add("manifest", "print digests and matches of the set, as JSON, for reading logs", _MANIFEST_EPILOG)
     add_policy_flags(manifest)
+    why = add("explain", "show why a policy says what it says of an object: the value of every part", explain.EPILOG)
+    explain.register(why)
+    add_policy_flags(why)
     test = add("test", "run the cases that stand beside policies", testing.EPILOG)
     test.add_argument("paths", nargs="*", type=Path, metavar="PATH", help="files or folders (default: the shipped set)")
     test.add_argument("--mutate", action="store_true", help="also change each policy a little: some case must notice")
