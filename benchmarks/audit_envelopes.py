@@ -57,6 +57,13 @@ def _table(lines: list[bytes]) -> bytes:
     return text.getvalue().encode()
 
 
+def _aks(lines: list[bytes]) -> bytes:
+    records = [
+        {"category": "kube-audit", "properties": {"log": line.decode() + "\n", "stream": "stdout"}} for line in lines
+    ]
+    return b"".join(json.dumps(each).replace("/", "\\/").encode() + b"\n" for each in records)
+
+
 def _zip(lines: list[bytes]) -> bytes:
     held = io.BytesIO()
     with zipfile.ZipFile(held, "w", zipfile.ZIP_DEFLATED) as archive:
@@ -81,12 +88,7 @@ ENVELOPES: dict[str, Callable[[list[bytes]], bytes]] = {
     "cloudwatch": lambda lines: json.dumps(_cloudwatch(lines)).encode(),
     "cloudwatch data": lambda lines: base64.b64encode(gzip.compress(json.dumps(_cloudwatch(lines)).encode())),
     "firehose": lambda lines: b"".join(json.dumps(_cloudwatch([line])).encode() for line in lines),
-    "aks": _json_lines(
-        lambda line: {
-            "category": "kube-audit",
-            "properties": {"log": line.decode().replace("/", "\\/") + "\n", "stream": "stdout"},
-        }
-    ),
+    "aks": _aks,
     "aks object": _json_lines(lambda line: {"category": "kube-audit-admin", "properties": {"log": json.loads(line)}}),
     "azure diagnostics": _json_lines(lambda line: {"Category": "kube-audit", "log_s": line.decode()}),
     "vector": _json_lines(lambda line: {"file": "f", "message": line.decode(), "source_type": "file"}),

@@ -46,7 +46,7 @@ WORKLOADS = 25
 """In each namespace."""
 BATCH = 500
 """Events in one envelope, where envelopes hold several."""
-_NEVER = "never-commit-this"
+SECRET = "never-commit-this"  # noqa: S105
 """A secret that is in the bodies of the log, and must be nowhere else."""
 
 
@@ -174,7 +174,7 @@ def _event(
 ) -> bytes:
     namespace, name = f"team-{place[0]}", f"app-{place[1]}"
     received = stage == "RequestReceived"
-    body = {"kind": "Deployment", "spec": {"replicas": number % 7, "env": _NEVER}}
+    body = {"kind": "Deployment", "spec": {"replicas": number % 7, "env": SECRET}}
     event = {
         "kind": "Event",
         "apiVersion": "audit.k8s.io/v1",

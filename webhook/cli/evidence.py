@@ -265,8 +265,8 @@ def nothing_found(logs: Sequence[str], unreadable: Unreadable) -> UserError:
                 f"{', '.join(map(safe, logs))}: no audit event found. Seen:",
                 *seen,
                 "expected the API server's audit log (JSON Lines of audit.k8s.io/v1 or v1beta1, EventList), or what",
-                "became of it in CloudWatch, Cloud Logging, Azure Monitor, OpenShift, OTLP (JSON), Elastic, Loki, Splunk,",
-                "Fluent Bit, Vector, syslog or a container runtime; plain, gzip, zstd or zip",
+                "became of it in CloudWatch, Cloud Logging, Azure Monitor, OpenShift, OTLP (JSON), Elastic, Loki,",
+                "Splunk, Fluent Bit, Vector, syslog or a container runtime; plain, gzip, zstd or zip",
             ]
         )
     )
