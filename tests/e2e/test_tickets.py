@@ -37,6 +37,8 @@ def deployment(name: str, *, privileged: bool, mark: str = "") -> dict[str, Any]
         "metadata": {"name": name, "annotations": {"example.dev/mark": mark}},
         "spec": {
             "replicas": 2,
+            # The old ReplicaSet is scaled down, as a kubelet's ready pods would have it, and violates on.
+            "strategy": {"type": "Recreate"},
             "selector": {"matchLabels": {"app": name}},
             "template": {"metadata": {"labels": {"app": name}}, "spec": {"containers": [container]}},
         },
@@ -170,6 +172,18 @@ def _life(cluster: Cluster, installed: Installation, tickets: Tickets, receiver:
     assert path.read_text().partition(MARKER)[2].endswith("\nMended by hand.\n")
     wait_for("the pager is told that it is over", lambda: receiver.told("resolved", front["fingerprint"]))
     assert accepted(tickets, path) == 0
+    assert kinds(tickets.run()) == ["none"]
+    # What is left of the old template is touched, and is as bad as it was: no news of the Deployment.
+    (old, *_) = [each["objectRef"]["name"] for each in _writes(cluster, "replicasets", "create")]
+    cluster.kubectl("annotate", "replicaset", old, "-n", "shop", "example.dev/touched=yes")
+    (touched,) = [
+        each
+        for each in cluster.audit_events(namespace="shop")
+        if each["userAgent"].startswith("kubectl")
+        and each["objectRef"]["resource"] == "replicasets"
+        and each["verb"] == "patch"
+    ]
+    assert POLICY in touched["annotations"]["check.wouldblock.dev/violations"]
     assert kinds(tickets.run()) == ["none"]
 
     # It comes back, and goes with the Deployment.
