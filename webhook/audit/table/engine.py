@@ -129,13 +129,18 @@ def once(table: str) -> str:
     """The query that takes each write of `table` with a time once. Few are there twice: only those are weighed."""
     each = ", ".join(f"{table}.{column}" for column in _NAMES)
     same = " AND ".join(f"twice.{column} = {table}.{column}" for column in WRITE)
-    twice = (
-        f"(SELECT {', '.join(WRITE)} FROM {table} WHERE kind = 'write' AND time IS NOT NULL"  # noqa: S608
-        " GROUP BY ALL HAVING count(*) > 1) AS twice"
-    )
+    some = f"({twice(table)}) AS twice"
     return (
-        f"SELECT {each} FROM {table} ANTI JOIN {twice} ON {same} WHERE time IS NOT NULL UNION ALL "  # noqa: S608
-        + _exact(f"(SELECT {each} FROM {table} SEMI JOIN {twice} ON {same} WHERE time IS NOT NULL)")  # noqa: S608
+        f"SELECT {each} FROM {table} ANTI JOIN {some} ON {same} WHERE time IS NOT NULL UNION ALL "  # noqa: S608
+        + _exact(f"(SELECT {each} FROM {table} SEMI JOIN {some} ON {same} WHERE time IS NOT NULL)")  # noqa: S608
+    )
+
+
+def twice(table: str) -> str:
+    """The query that names the writes with a time of which `table` holds several records."""
+    return (
+        f"SELECT {', '.join(WRITE)} FROM {table} WHERE kind = 'write' AND time IS NOT NULL"  # noqa: S608
+        " GROUP BY ALL HAVING count(*) > 1"
     )
 
 

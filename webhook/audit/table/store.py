@@ -85,6 +85,16 @@ def update(
         return run.summary(), run.unreadable
 
 
+def put(folder: Path, rows: Path, source: Source) -> Summary:
+    """Adds rows that are in a Parquet file of the table's schema, moving the file away."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with _alone(folder):
+        run = _Run(folder, source, lambda _file, _bytes: None)
+        run.adopt(rows)
+        run.commit()
+        return run.summary()
+
+
 def identity(file: str, source: Source) -> str:
     """Of what is in a file, wherever it lies, and of how it is read."""
     digest = hashlib.blake2b(repr((source.ours.names, source.cluster)).encode(), digest_size=16)
@@ -176,14 +186,21 @@ class _Run:
         self._writer.write_batch(batch(rows))
         self._staged += len(rows)
 
+    def adopt(self, rows: Path) -> None:
+        """Stages a Parquet file as it is."""
+        self._staging.mkdir()
+        rows.replace(self._staging / "rows.parquet")
+        self._staged = 1
+
     def commit(self) -> None:
         """Puts what was staged into the days it belongs to, and the manifest in place of the one before."""
-        if self._writer is None:
+        if not self._staged:
             if self._new:
                 self._replace(msgspec.structs.replace(self._manifest, inputs=(*self._manifest.inputs, *self._new)))
             return
-        self._writer.close()
-        self._writer = None
+        if self._writer is not None:
+            self._writer.close()
+            self._writer = None
         with contextlib.closing(engine.connect()) as connection:
             parts = {(part.cluster, part.day): part for part in self._manifest.parts}
             staged = [str(self._staging / "rows.parquet")]
@@ -225,7 +242,12 @@ class _Run:
             f"CREATE OR REPLACE TEMP VIEW together AS SELECT * FROM "  # noqa: S608
             f"{engine.parquet([*staged, *([self._path(old)] if old else [])])} WHERE {where}"
         )
-        query = engine.once("together") if day is not None else engine.lost("together", whole)
+        if day is None:
+            query = engine.lost("together", whole)
+        elif connection.execute(f"{engine.twice('together')} LIMIT 1").fetchone():
+            query = engine.once("together")
+        else:
+            query = "SELECT * FROM together"
         sorted_ = f"SELECT * FROM ({query}) ORDER BY {', '.join(KEY)}"  # noqa: S608
         written = connection.execute(
             f"COPY ({sorted_}) TO {engine.quoted(str(path))} (FORMAT parquet, COMPRESSION zstd)"
