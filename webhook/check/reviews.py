@@ -79,6 +79,11 @@ def requests_of(
         yield _request(document, where, namespace, operation)
 
 
+def is_cluster_scoped(group: str, kind: str) -> bool:
+    """Whether objects of a kind have no namespace, as far as is known here."""
+    return (group, kind) in _CLUSTER_SCOPED
+
+
 def resource_of(kind: str) -> str:
     """The plural that the API uses for a kind: exact for built-in kinds, the usual guess for others."""
     if kind in _IRREGULAR:
@@ -103,7 +108,7 @@ def _request(document: dict[str, Any], where: str, namespace: str, operation: Op
     if not isinstance(meta, dict):
         meta = {}
     group, _, version = api_version.rpartition("/")
-    scoped = "" if (group, kind) in _CLUSTER_SCOPED else str(meta.get("namespace") or namespace)
+    scoped = "" if is_cluster_scoped(group, kind) else str(meta.get("namespace") or namespace)
     name = str(meta.get("name") or "")
     if (group, kind) == ("", "Namespace"):
         scoped = name

@@ -41,13 +41,14 @@ _RUNS = {
     "validate": ("catalogue", "validate"),
     "manifest": ("catalogue", "manifest"),
     "explain": ("explain", "run"),
+    "new": ("new", "run"),
     "test": ("test", "run"),
 }
 
 
 def register(parser: argparse.ArgumentParser) -> None:
     """The sub-verbs and their flags."""
-    from webhook.cli.policies import explain
+    from webhook.cli.policies import explain, new
     from webhook.cli.policies import test as testing
 
     parser.epilog = _EPILOG
@@ -72,6 +73,7 @@ def register(parser: argparse.ArgumentParser) -> None:
     why = add("explain", "show why a policy says what it says of an object: the value of every part", explain.EPILOG)
     explain.register(why)
     add_policy_flags(why)
+    new.register(add("new", "write a policy to start from, with its cases", new.EPILOG, output=False))
     test = add("test", "run the cases that stand beside policies", testing.EPILOG)
     test.add_argument("paths", nargs="*", type=Path, metavar="PATH", help="files or folders (default: the shipped set)")
     test.add_argument("--mutate", action="store_true", help="also change each policy a little: some case must notice")
