@@ -15,13 +15,13 @@ from collections import Counter
 from collections.abc import Iterable
 from typing import Literal
 
-import msgspec
 from msgspec import Struct
 
 from webhook.audit import events
 from webhook.audit.events import Event
 from webhook.audit.lifecycle import KNOWN, Lifecycle
-from webhook.audit.source import Events, Lines, Unreadable
+from webhook.audit.reading import Interest, Reading, Write
+from webhook.audit.source import Unreadable
 
 DEPRECATED = "k8s.io/deprecated"
 REMOVED = "k8s.io/removed-release"
@@ -110,86 +110,44 @@ class Report(Struct, frozen=True, kw_only=True):
         return tuple(row for row in self.rows if row.effect != "deprecated" and not row.control_plane)
 
 
-class Usage:
-    """Reads lines and events; `report` says what they come to."""
+class Usage(Reading):
+    """Reads lines and events, reads among them; `report` says what they come to."""
 
     def __init__(self, unreadable: Unreadable) -> None:
-        self._unreadable = unreadable
+        super().__init__(interest=Interest(frozenset()), is_ours=lambda _name: False, unreadable=unreadable)
         self._calls: dict[tuple[Api, Caller, bool], Calls] = {}
         self._seen: set[tuple[str, str]] = set()
         self._unfinished: dict[tuple[str, str], Event] = {}
         self._resources_read: set[tuple[str, str]] = set()
-        self._times: tuple[str, str] = ("", "")
-        self.reads = self.writes = 0
-        self.server_minors: set[int] = set()
 
-    def add(self, found: Lines | Events) -> None:
-        if isinstance(found, Events):
-            for record in found.records:
-                self._take(record.event, found.file, record.offset)
-            return
-        last = len(found.lines) - 1 if found.open_end else -1
-        for number, (offset, line) in enumerate(found.places()):
-            if line and not line.isspace() and not self._skip(line):
-                self._parse(line, found.file, offset, open_end=number == last)
+    def _keep(self, write: Write) -> None:
+        raise AssertionError("reads count as well: `_take` keeps all")
 
-    def _skip(self, line: bytes) -> bool:
-        """Whether a whole line in the API server's own field order is of no interest, told without parsing it."""
-        glance = events.glance(line)
-        if glance is None or _MARK in line:
-            return False
-        read, _, _ = glance
+    def _matters(self, line: bytes, seen: tuple[bool, bytes, bytes]) -> bool:
+        """Whether a whole line in the API server's own field order has to be parsed."""
+        if _MARK in line:
+            return True
         reference = _REFERENCE.search(line)
         if reference is None:
             # Without an object it is of no API; else its fields are in another order than we know.
-            return b'"objectRef"' not in line and self._count(line, read=read)
+            return b'"objectRef"' in line
         resource, group, version = ((reference[each] or b"").decode("utf-8", "replace") for each in (1, 2, 3))
         if (group, version, resource) in KNOWN:
-            return False
-        if read:
+            return True
+        if seen[0]:
             self._resources_read.add((group, resource))
-        return self._count(line, read=read)
+        return False
 
-    def _count(self, line: bytes, *, read: bool) -> bool:
-        if read:
-            self.reads += 1
-        else:
-            self.writes += 1
-        self._reaches(events.minute(line).decode("ascii", "replace"))
-        return True
-
-    def _reaches(self, minute: str) -> None:
-        if minute:
-            first, last = self._times
-            self._times = min(first or minute, minute), max(last, minute)
-
-    def _parse(self, line: bytes, file: str, offset: int, *, open_end: bool) -> None:
-        try:
-            event = events.decode(line)
-        except msgspec.ValidationError:
-            self._unreadable.add("not_audit_event", file, offset)
-        except UnicodeDecodeError:
-            self._unreadable.add("invalid_utf8", file, offset)
-            self._parse(line.decode("utf-8", "replace").encode(), file, offset, open_end=open_end)
-        except (msgspec.DecodeError, RecursionError):
-            salvaged = events.salvage(line)
-            self._unreadable.add(
-                "incomplete_last_line" if open_end else "cut_event" if salvaged else "not_json", file, offset
-            )
-            if salvaged is not None:
-                self._take(salvaged, file, offset)
-        else:
-            if events.is_event(event):
-                self._take(event, file, offset)
-            else:
-                self._unreadable.add("not_audit_event", file, offset)
+    def _cut(self, event: Event, operation: str, file: str, offset: int) -> None:
+        self._take(event, file, offset)
 
     def _take(self, event: Event, file: str, offset: int) -> None:
         if minor := events.server_minor(event):
             self.server_minors.add(minor)
         time = event.request_received_timestamp or event.timestamp
         key = (event.audit_id or f"{event.verb} {event.request_uri}", time)
-        self._reaches(time[:16])
+        if time:
+            self.minutes.add(time[:16].encode())
         if event.stage == "RequestReceived":
             # Its annotations and its answer are in a later stage; without one it was a request all the same.
             if key not in self._seen:
@@ -203,10 +161,7 @@ class Usage:
 
     def _add(self, event: Event) -> None:
         read = event.verb in READS
-        if read:
-            self.reads += 1
-        else:
-            self.writes += 1
+        self.counts["reads" if read else "events"] += 1
         reference, notes = event.object_ref, event.annotations or {}
         if reference is None:
             return
@@ -245,10 +200,10 @@ class Usage:
         return Report(
             target=target,
             rows=tuple(sorted(rows, key=_order)),
-            start=_start(self._times[0]),
-            end=_start(self._times[1]),
-            reads=self.reads,
-            writes=self.writes,
+            start=_start(min(filter(None, self.minutes), default=b"")),
+            end=_start(max(self.minutes, default=b"")),
+            reads=self.counts["reads"],
+            writes=self.counts["events"] + self.counts["other_resources"],
             server_minors=tuple(sorted(self.server_minors)),
         )
 
@@ -313,8 +268,8 @@ def _order(row: Row) -> tuple[bool, int, int, Api, int, Caller]:
     return row.control_plane, _EFFECTS.index(row.effect), row.removed or 1_000, row.api, -row.calls.requests, row.caller
 
 
-def _start(minute: str) -> int:
+def _start(minute: bytes) -> int:
     try:
-        return events.microseconds(minute) if minute else 0
+        return events.microseconds(minute.decode()) if minute else 0
     except ValueError:
         return 0
