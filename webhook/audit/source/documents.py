@@ -35,9 +35,13 @@ class Documents:
     def __init__(self, offset: int) -> None:
         self.offset = offset
         """Of the first byte that is held."""
-        self._data = b""
+        self._held: list[bytes] = []
+        """What is not done with, in pieces."""
+        self._size = 0
         self._at = 0
-        """Where to go on in `_data`."""
+        """Where to go on in it."""
+        self._in_string = False
+        """A string begins there whose end is not there yet."""
         self._start = -1
         """Where the value begins that is not complete; -1 between values."""
         self._inside: list[int] = []
@@ -48,8 +52,15 @@ class Documents:
 
     def feed(self, more: bytes) -> tuple[list[Document], bytes | None]:
         """(what is complete, what follows as lines of its own; None: more of the same may come)."""
-        data = self._data + more if self._data else more
         found: list[Document] = []
+        self._held.append(more)
+        self._size += len(more)
+        if self._in_string and b'"' not in more and b"\n" not in more:
+            # Nothing that could end the string: no need to look at its beginning again.
+            if self._size > DOCUMENT_MAX:
+                return self._oversize(self._size, found)
+            return found, None
+        data = b"".join(self._held)
         at = self._at
         while True:
             if self._start < 0:
@@ -65,22 +76,27 @@ class Documents:
                 return found, data[at:]
             if self._start >= 0:
                 if len(data) - self._start > DOCUMENT_MAX:
-                    found.append(Document(self.offset + self._start, b"", OVERSIZE))
-                    self.offset += len(data)
-                    return found, b""
+                    return self._oversize(len(data), found)
                 break
         keep = self._start if self._start >= 0 else at
         self.offset += keep
-        self._data = data[keep:]
+        self._held = [data[keep:]]
+        self._size = len(data) - keep
         self._at = at - keep
+        self._in_string = self._start >= 0 and data[at : at + 1] == b'"'
         self._start = min(self._start, 0)
         return found, None
+
+    def _oversize(self, size: int, found: list[Document]) -> tuple[list[Document], bytes]:
+        found.append(Document(self.offset + self._start, b"", OVERSIZE))
+        self.offset += size
+        return found, b""
 
     def left(self) -> Document | None:
         """The value that the end of the file broke off."""
         if self._start < 0:
             return None
-        return Document(self.offset, self._data, "incomplete_last_line")
+        return Document(self.offset, b"".join(self._held), "incomplete_last_line")
 
     def _next(self, data: bytes, at: int) -> int:
         """Where the next value begins (`_start` is set then), or what is none."""
