@@ -53,6 +53,7 @@ class Estate:
         namespace: str,
         kind: str,
         name: str,
+        /,
         *,
         at: datetime.datetime,
         findings: Iterable[str | dict[str, Any]] = (),

@@ -27,6 +27,7 @@ VERBS: dict[str, tuple[str, str]] = {
     "certs": ("certs", "issue certificates, and say which expire when"),
     "readiness": ("readiness", "read audit logs: may this policy be enforced in this namespace?"),
     "report": ("report", "read audit logs: who would be blocked, by team and policy; also as one HTML page"),
+    "compare": ("compare", "read audit logs: did enforcement refuse what was predicted, and nothing else?"),
     "tickets": ("tickets", "read audit logs: who has to mend what until when, as files and alerts"),
     "upgrade": ("upgrade", "read audit logs: who still calls APIs that the next release removes?"),
     "facts": ("facts", "read audit logs into one flat table: Parquet, by day"),
