@@ -34,6 +34,11 @@ _ZSTD_SLICE = 1 << 11
 """A few bytes may stand for 128 KiB, and what comes of a slice is held."""
 
 
+def is_packed(first: bytes) -> bool:
+    """Whether a file that begins so is not its own text."""
+    return first.startswith((GZIP, ZSTD, ZIP, *_UTF16))
+
+
 def unpacked(
     file: str, blocks: Iterable[bytes], unreadable: Unreadable, layers: int = LAYERS_MAX
 ) -> Iterator[tuple[str, Iterator[bytes]]]:

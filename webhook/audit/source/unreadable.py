@@ -34,6 +34,7 @@ MEANING = {
     "otlp_protobuf": "OTLP in protobuf: export it as JSON",
     "oversize_line": "longer than any event can be: skipped to its end",
     "too_many_layers": "packed more than three times over: unpack it first",
+    "truncated_in_place": "emptied while it was followed: what was written just before may be lost",
     "zstd_not_installed": "zstandard is missing: pip install 'wouldblock[audit]'",
 }
 """Reason → what it means and what to do. Reasons that are not in it say it themselves."""
