@@ -200,8 +200,11 @@ def test_where_reads_are_dropped_it_is_said() -> None:
     dropped = report([write])
     assert any(each.startswith("writes only:") for each in render.summary(dropped))
     assert render.as_json(dropped)["log"]["writes_only"] is True
-    both = report([write, line(event(2, group="apps", version="v1", resource="deployments", verb="list"))])
-    assert not any(each.startswith("writes only:") for each in render.summary(both))
+    some = report([write, line(event(2, group="", version="v1", resource="pods", verb="watch"))])
+    assert render.as_json(some)["log"]["reads_of"] == ["pods"]
+    assert any(each.startswith("writes only, but for pods:") for each in render.summary(some))
+    kept = [line(event(n, group="", version="v1", resource=f"r{n}", verb="list")) for n in range(12)]
+    assert not any(each.startswith("writes only") for each in render.summary(report([write, *kept])))
     # Reads of others say nothing of this one.
     (row,) = report([line(event(1)), line(event(2, group="apps", version="v1", resource="pods", verb="get"))]).rows
     assert not row.reads_seen

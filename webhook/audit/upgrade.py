@@ -26,6 +26,8 @@ from webhook.audit.source import Unreadable
 DEPRECATED = "k8s.io/deprecated"
 REMOVED = "k8s.io/removed-release"
 EXAMPLES = 3
+MANY = 12
+"""Resources that are read in any log that keeps reads: the control plane alone watches more."""
 _MARK = DEPRECATED.encode()
 
 Effect = Literal["gone", "breaks", "deprecated"]
@@ -101,9 +103,16 @@ class Report(Struct, frozen=True, kw_only=True):
     start: int
     end: int
     reads: int
-    """Reads in the log, of whatever resource. None: the audit policy drops them, and readers are not seen."""
+    """Reads in the log, of whatever resource."""
+    read: tuple[tuple[str, str], ...]
+    """(group, resource) of what was read at all. Controllers list and watch some dozens: if there are none, or few, the
+    audit policy drops reads, and who only reads is not seen."""
     writes: int
     server_minors: tuple[int, ...]
+
+    @property
+    def sees_reads(self) -> bool:
+        return len(self.read) >= MANY
 
     @property
     def breaking(self) -> tuple[Row, ...]:
@@ -203,6 +212,7 @@ class Usage(Reading):
             start=_start(min(filter(None, self.minutes), default=b"")),
             end=_start(max(self.minutes, default=b"")),
             reads=self.counts["reads"],
+            read=tuple(sorted(self._resources_read)),
             writes=self.counts["events"] + self.counts["other_resources"],
             server_minors=tuple(sorted(self.server_minors)),
         )

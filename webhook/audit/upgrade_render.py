@@ -45,7 +45,8 @@ COLUMNS = (
 
 def as_json(report: Report) -> dict[str, Any]:
     """`target`; `rows[]` with the columns of `as_csv`, `verbs` by name, and `audit_ids`; `log` (`start`, `end`,
-    `server_versions`, `reads`, `writes`, `writes_only`); `breaking`: rows that stop the upgrade."""
+    `server_versions`, `reads`, `writes`,
+    `writes_only`, `reads_of`: resources); `breaking`: rows that stop the upgrade."""
     return {
         "schema": SCHEMA,
         "target": f"1.{report.target}",
@@ -66,7 +67,8 @@ def as_json(report: Report) -> dict[str, Any]:
             "server_versions": [f"1.{minor}" for minor in report.server_minors],
             "reads": report.reads,
             "writes": report.writes,
-            "writes_only": not report.reads,
+            "writes_only": not report.read,
+            "reads_of": [f"{resource}.{group}" if group else resource for group, resource in report.read],
         },
     }
 
@@ -148,12 +150,15 @@ def summary(report: Report) -> list[str]:
         lines.append(
             f"{count(callers(breaking), 'caller')} of {count(len(apis), 'API')} will not work in 1.{report.target}"
         )
-    elif report.reads:
+    elif report.sees_reads:
         lines.append(f"nothing in the log calls an API that 1.{report.target} does not serve")
     else:
         lines.append(f"no write in the log calls an API that 1.{report.target} does not serve")
-    if not report.reads:
+    if not report.read:
         lines.append("writes only: the log holds no reads, so who only lists or watches a removed API is not seen")
+    elif not report.sees_reads:
+        names = ", ".join(safe(resource) for _, resource in report.read)
+        lines.append(f"writes only, but for {names}: no other reads are in the log, so who only reads is not seen")
     if report.start:
         lines.append(f"seen from {moment(report.start)} to {moment(report.end)}; who called before or since is not")
     return lines
