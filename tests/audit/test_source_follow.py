@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import gzip
 import itertools
+import json
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from webhook import cli
 from webhook.audit import events
-from webhook.audit.source import Events, Lines, Unreadable
-from webhook.audit.source.follow import follow
+from webhook.audit.source import Events, Lines, Unreadable, follow
+from webhook.cli import evidence
 
 LINE = (
     '{{"kind":"Event","apiVersion":"audit.k8s.io/v1","level":"Metadata","auditID":"id-{0}","stage":"ResponseComplete",'
@@ -136,3 +138,27 @@ def test_nothing_there_is_an_error(tmp_path: Path) -> None:
     assert following.new() == []
     append(tmp_path / "absent.log", line(1))
     assert following.new() == [1]
+
+
+def test_readiness_follows(file: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """A verdict on what is there, another when there is more, none in between; interrupted, it ends as it stood."""
+    looks = iter(range(5))
+
+    def wait(seconds: float) -> None:
+        match next(looks, None):
+            case 1:
+                append(file, line(3))
+            case 3:
+                file.rename(file.with_name("rotated"))
+                append(file, line(4), line(5))
+            case None:
+                raise KeyboardInterrupt
+
+    monkeypatch.setattr("time.sleep", wait)
+    following = evidence.follow
+    monkeypatch.setattr(evidence, "follow", lambda args, logs: following(args, logs, wait=wait))
+    command = ["readiness", str(file), "--follow", "--every", "0", "--native", "--output", "json"]
+    assert cli.main(command) == 1
+    out, _ = capsys.readouterr()
+    records = [json.loads(each)["log"]["records"] for each in out.splitlines() if each]
+    assert records == [{"events": 2}, {"events": 3}, {"events": 5}]

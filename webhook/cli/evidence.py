@@ -6,7 +6,7 @@ import argparse
 import re
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import msgspec
@@ -161,58 +161,95 @@ class _Collecting(msgspec.Struct, frozen=True):
         return collector.facts, unreadable
 
 
+class _Question:
+    """What is asked of the logs: which policies, which state, which time."""
+
+    def __init__(self, args: argparse.Namespace) -> None:
+        self._args = args
+        self._state = read_snapshot(args.snapshot) if args.snapshot else EMPTY
+        self._records = [] if args.native else records_of(args)
+        subjects = [subject for record in self._records for subject in subjects_of(record)]
+        stated = [
+            Subject(id=name, match=match_of(each["spec"].get("matchConstraints") or {}))
+            for name, each in stored(self._state).items()
+        ]
+        self.work = _Collecting(interest_of([*subjects, *stated]), Ours(tuple(args.webhook_name or (WEBHOOK_NAME,))))
+        self.judge(Facts(), Unreadable())  # flags that are wrong are better known before hours of reading
+
+    def judge(self, facts: Facts, unreadable: Unreadable) -> Evidence:
+        """What follows from the facts, as of now."""
+        args = self._args
+        now = moment(args.now, flag="--now", now=0) or time.time_ns() // 1_000
+        since = moment(args.since, flag="--since", now=now)
+        until = moment(args.until, flag="--until", now=now)
+        if not args.now:
+            # A log cannot be of tomorrow: then this machine's clock is behind.
+            now = max(now, max(facts.times, default=0) + 1)
+        until = min(until or now, now)
+        native = args.native or not facts.own_seen
+        target = None if native else _target(self._records, facts)
+        own = subjects_of(target) if target is not None else []
+        cluster = Cluster(facts, self._state)
+        known = frozenset(each.id for each in own)
+        report = assess(
+            facts,
+            subjects=[*own, *cluster.subjects(known=known, pod_security=not any(each.level for each in own))],
+            outcomes=Outcomes(
+                sets=self._records,
+                labels=cluster.labels,
+                standards=cluster.standard,
+                excluded=_excluded(args.webhook_config),
+                minors=frozenset(facts.server_minors),
+            ),
+            limits=Limits(
+                min_window=args.min_window,
+                min_writes=args.min_writes,
+                min_coverage=args.min_coverage,
+                max_gap=args.max_gap,
+                max_age=args.max_age,
+            ),
+            since=since,
+            until=until,
+            now=until,
+        )
+        return Evidence(report, facts, unreadable, native, {each.id: each.digest for each in own})
+
+
 def collect(args: argparse.Namespace, logs: Sequence[str]) -> Evidence:
     """Reads the logs and judges. Raises `UserError` when nothing in them is an audit event."""
-    now = moment(args.now, flag="--now", now=0) or time.time_ns() // 1_000
-    since = moment(args.since, flag="--since", now=now)
-    until = moment(args.until, flag="--until", now=now)
-    state = read_snapshot(args.snapshot) if args.snapshot else EMPTY
-    records = [] if args.native else records_of(args)
-    subjects = [subject for record in records for subject in subjects_of(record)]
-    stated = [
-        Subject(id=name, match=match_of(each["spec"].get("matchConstraints") or {}))
-        for name, each in stored(state).items()
-    ]
-
-    work = _Collecting(interest_of([*subjects, *stated]), Ours(tuple(args.webhook_name or (WEBHOOK_NAME,))))
+    question = _Question(args)
     facts, unreadable = Facts(), Unreadable()
     with Progress(logs) as progress:
-        for found, trouble in parallel.each(parallel.parts(logs, args.jobs), work, jobs=args.jobs, progress=progress):
+        parts = parallel.parts(logs, args.jobs)
+        for found, trouble in parallel.each(parts, question.work, jobs=args.jobs, progress=progress):
             facts.merge(found)
             unreadable.merge(trouble)
     if not sum(facts.counts.values()):
         raise nothing_found(logs, unreadable)
-    if not args.now:
-        # A log cannot be of tomorrow: then this machine's clock is behind.
-        now = max(now, max(facts.times, default=0) + 1)
-    until = min(until or now, now)
-    native = args.native or not facts.own_seen
-    target = None if native else _target(records, facts)
-    own = subjects_of(target) if target is not None else []
-    cluster = Cluster(facts, state)
-    known = frozenset(each.id for each in own)
-    report = assess(
-        facts,
-        subjects=[*own, *cluster.subjects(known=known, pod_security=not any(each.level for each in own))],
-        outcomes=Outcomes(
-            sets=records,
-            labels=cluster.labels,
-            standards=cluster.standard,
-            excluded=_excluded(args.webhook_config),
-            minors=frozenset(facts.server_minors),
-        ),
-        limits=Limits(
-            min_window=args.min_window,
-            min_writes=args.min_writes,
-            min_coverage=args.min_coverage,
-            max_gap=args.max_gap,
-            max_age=args.max_age,
-        ),
-        since=since,
-        until=until,
-        now=until,
-    )
-    return Evidence(report, facts, unreadable, native, {each.id: each.digest for each in own})
+    return question.judge(facts, unreadable)
+
+
+def follow(
+    args: argparse.Namespace,
+    logs: Sequence[str],
+    *,
+    wait: Callable[[float], object] = time.sleep,
+    clock: Callable[[], float] = time.monotonic,
+) -> Iterator[Evidence]:
+    """What the logs say so far, then again whenever they have grown, at most every `--every`; without end."""
+    question = _Question(args)
+    unreadable = Unreadable()
+    collector = Collector(interest=question.work.interest, is_ours=question.work.ours, unreadable=unreadable)
+    due, news = clock(), True
+    for found in source.follow(logs, unreadable, skip_reads=True, wait=wait):
+        if found is not None:
+            collector.add(found)
+            news = True
+        elif news and clock() >= due:
+            yield question.judge(collector.facts, unreadable)
+            due, news = clock() + args.every / SECOND, False
+    if news:
+        yield question.judge(collector.facts, unreadable)
 
 
 def select(evidence: Evidence, policies: Sequence[str], namespaces: Sequence[str]) -> list[Readiness]:

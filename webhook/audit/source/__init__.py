@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from webhook.audit.source.files import Progress, blocks, expand
+from webhook.audit.source.follow import follow
 from webhook.audit.source.reader import events_in
 from webhook.audit.source.record import Events, Lines, Record
 from webhook.audit.source.unpack import unpacked
@@ -26,6 +27,7 @@ __all__ = [
     "Record",
     "Unreadable",
     "expand",
+    "follow",
     "read",
 ]
 STDIN = "standard input"
