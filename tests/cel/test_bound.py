@@ -27,7 +27,7 @@ from webhook.cel.tariff import LIMIT
 from webhook.cel.unit import Expression, Inputs, Unit, Variable, compile_unit
 from webhook.errors import NotComparable
 
-GENERATED = 4_000
+GENERATED = 1_500
 GRANTS = (0, 1, 5, 40, 1 << 40)
 UNBOUNDED = ("lists.range(object.i)", "s5.format(", "str_var.format(")
 """Rows of the corpora whose cost hangs on a value, not on a size."""

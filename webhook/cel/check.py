@@ -381,6 +381,9 @@ class _Checker:
         return self.resolve(node, "_?_:_", (BOOL, then, none), record=False)
 
     def sort_by(self, node: SortBy) -> Type:
+        if "@sortByAssociatedKeys" not in self.env.functions:
+            self.check(node.target)
+            return self.undeclared(node.at, "sortBy")
         self.range_at[node.keys.id] = node.at
         self.check(node.keys)
         target, keys = self.types[node.target.id], self.types[node.keys.id]

@@ -37,7 +37,9 @@ class Overload(msgspec.Struct, frozen=True, kw_only=True):
     likely: bool = False
     """Whether it is worth a test at run time before all others, when nothing is known of the arguments."""
     since: str = ""
-    """The Kubernetes minor version that has it, where that matters within 1.34 to 1.37."""
+    """The first Kubernetes version that has it, where that matters to `versions.py`."""
+    until: str = ""
+    """The last one that has it."""
 
     @property
     def parameters(self) -> tuple[Type, ...]:

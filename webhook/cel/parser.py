@@ -76,10 +76,12 @@ _STARTS: Final = (
 _CONSTANTS: Final = {"true": True, "false": False, "null": None}
 
 
-def parse(text: str) -> Node:
-    """The tree of an expression. Raises `Failed` with every problem found."""
+def parse(text: str, *, quoted_names: bool = True) -> Node:
+    """The tree of an expression. Raises `Failed` with every problem found. `quoted_names`: as in `` x.`a-b` ``."""
     problems: list[Diagnostic] = []
     found = tokens(text, problems)
+    if not quoted_names:
+        problems.extend(Diagnostic(each.at, "unsupported syntax: '`'") for each in found if each.kind == "quoted")
     parser = _Parser(found, problems)
     try:
         node = parser.whole()

@@ -5,6 +5,7 @@ The API that `manifest.py` and `cel eval` use; see the package docstring.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, Literal
 
@@ -20,13 +21,13 @@ from webhook.cel.emit import Module
 from webhook.cel.env import Env, policy_env, variable_type
 from webhook.cel.facts import analyse
 from webhook.cel.fold import fold
-from webhook.cel.library import FUNCTIONS
 from webhook.cel.parser import parse
 from webhook.cel.recursion import room
 from webhook.cel.share import Key, Shared, Slot
 from webhook.cel.sure import sure_types
 from webhook.cel.types import DYN, Type
 from webhook.cel.validate import validate
+from webhook.cel.versions import STORED, Version
 from webhook.errors import WouldblockError
 
 Returns = Literal["bool", "string", "audit", "any"]
@@ -61,6 +62,8 @@ class CompileError(msgspec.Struct, frozen=True, kw_only=True):
     message: str
     source: str = ""
     """The expression's line, for the caret."""
+    hint: str = ""
+    """What the API server does not say: since when there is what is missing."""
 
 
 class CompileErrors(WouldblockError):
@@ -192,15 +195,16 @@ def compile_unit(
     undeclared: Collection[str] = (),
     shared: Shared | None = None,
     metered: bool = False,
+    version: Version = STORED,
 ) -> Unit:
     """Compiles a unit. Units with the same `shared` compute equal variables once (`Unit.activation`).
 
     `params` says whether `params` is declared; `declared` adds variables, which are read from `Inputs.bound`,
-    and `undeclared` takes away usual ones. A `metered` unit counts cost (`Evaluation.measure`). Raises `CompileErrors`
-    with all that is wrong.
+    and `undeclared` takes away usual ones. A `metered` unit counts cost (`Evaluation.measure`). `version` says for
+    whom the expressions are. Raises `CompileErrors` with all that is wrong.
     """
     errors: list[CompileError] = []
-    context = Context(Module(), FUNCTIONS)
+    context = Context(Module(), Version(version.minor).functions)
     if metered:
         context.metered = True
         context.module.namespace |= meter.NAMES
@@ -211,16 +215,16 @@ def compile_unit(
     def one(path: str, text: str, prefix: str, env: Env, returns: Returns) -> tuple[str, Type, Bound | None]:
         try:
             with room():
-                return _compile(context, text, prefix, env, returns, bounds)
+                return _compile(context, text, prefix, env, returns, bounds, version)
         except Failed as failed:
-            errors.extend(_error(path, text, problem) for problem in failed.diagnostics)
+            errors.extend(_error(path, text, problem, version) for problem in failed.diagnostics)
         except RecursionError:
             errors.append(CompileError(path=path, message="expression is nested too deeply"))
         return "", DYN, None
 
     def env(*, authorizer: bool = True, with_variables: bool = True) -> Env:
         made = policy_env(
-            FUNCTIONS, params=params, authorizer=authorizer, variables=dict(types) if with_variables else None
+            version.functions, params=params, authorizer=authorizer, variables=dict(types) if with_variables else None
         )
         if declared or undeclared:
             kept = {name: type for name, type in made.variables.items() if name not in undeclared}
@@ -263,10 +267,10 @@ def compile_unit(
 
 
 def _compile(
-    context: Context, text: str, prefix: str, env: Env, returns: Returns, variables: Variables
+    context: Context, text: str, prefix: str, env: Env, returns: Returns, variables: Variables, version: Version
 ) -> tuple[str, Type, Bound | None]:
     """Generates the function of one expression; its name, its static type and what it may cost."""
-    checked = check(parse(text), env)
+    checked = check(parse(text, quoted_names=version.quoted_names), env)
     validate(checked)
     type = checked.type(checked.tree)
     wanted = _WANTED[returns]
@@ -285,9 +289,14 @@ def _compile(
 _WANTED: dict[str, tuple[str, ...]] = {"bool": ("bool",), "string": ("string",), "audit": ("string", "null"), "any": ()}
 
 
-def _error(path: str, text: str, problem: Diagnostic) -> CompileError:
+def _error(path: str, text: str, problem: Diagnostic, version: Version) -> CompileError:
     line, column, source = position(text, problem.at)
-    return CompileError(path=path, line=line, column=column, message=problem.message, source=source)
+    undeclared = _UNDECLARED.match(problem.message)
+    hint = version.hint(undeclared[1]) if undeclared else ""
+    return CompileError(path=path, line=line, column=column, message=problem.message, source=source, hint=hint)
+
+
+_UNDECLARED = re.compile(r"undeclared reference to '([A-Za-z0-9_.]+)'")
 
 
 __all__ = [

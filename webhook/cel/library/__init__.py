@@ -23,7 +23,7 @@ from webhook.cel.library import (
 )
 from webhook.cel.overload import table
 
-FUNCTIONS = table(
+EVERY = table(
     (
         *operators.OVERLOADS,
         *conversions.OVERLOADS,
@@ -41,3 +41,5 @@ FUNCTIONS = table(
     )
 )
 """Every overload by function name."""
+FUNCTIONS = {name: kept for name, rows in EVERY.items() if (kept := tuple(row for row in rows if not row.until))}
+"""Those of the newest version."""

@@ -181,17 +181,17 @@ OVERLOADS: Final = (
         for kind in ("bytes", "list(A)", "map(A, B)", "string")
         for signature in (f"size({kind})", f"{kind}.size()")
     ),
-    row("list(T).slice(int, int) -> list(T)", cut),
-    row("list(list(T)).flatten() -> list(T)", flatten, on_dyn=flatten_dyn),
-    row("list(dyn).flatten(int) -> list(dyn)", flatten, on_dyn=flatten_dyn),
-    *(row(f"list({kind}).sort() -> list({kind})", sort, on_dyn=sort) for kind in _ELEMENTS),
+    row("list(T).slice(int, int) -> list(T)", cut, since="1.34"),
+    row("list(list(T)).flatten() -> list(T)", flatten, on_dyn=flatten_dyn, since="1.34"),
+    row("list(dyn).flatten(int) -> list(dyn)", flatten, on_dyn=flatten_dyn, since="1.34"),
+    *(row(f"list({kind}).sort() -> list({kind})", sort, on_dyn=sort, since="1.34") for kind in _ELEMENTS),
     *(
-        row(f"list(T).@sortByAssociatedKeys(list({kind})) -> list(T)", sort_by_keys, on_dyn=sort_by_keys)
+        row(f"list(T).@sortByAssociatedKeys(list({kind})) -> list(T)", sort_by_keys, on_dyn=sort_by_keys, since="1.34")
         for kind in _ELEMENTS
     ),
-    row("lists.range(int) -> list(int)", span),
-    row("list(T).reverse() -> list(T)", backwards),
-    row("list(T).distinct() -> list(T)", distinct),
+    row("lists.range(int) -> list(int)", span, since="1.34"),
+    row("list(T).reverse() -> list(T)", backwards, since="1.34"),
+    row("list(T).distinct() -> list(T)", distinct, since="1.34"),
     row("sets.contains(list(T), list(T)) -> bool", sets_contains),
     row("sets.equivalent(list(T), list(T)) -> bool", sets_equivalent),
     row("sets.intersects(list(T), list(T)) -> bool", sets_intersects),

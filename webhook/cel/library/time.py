@@ -116,6 +116,11 @@ def int_of_timestamp(value: Timestamp) -> int:
     return value.ns // SECOND
 
 
+def no_duration_of_int(value: int) -> Duration:
+    """Declared up to 1.36, and never worked."""
+    raise conversion(value, "google.protobuf.Duration")
+
+
 def int_of_duration(value: Duration) -> int:
     return value.ns
 
@@ -213,6 +218,7 @@ OVERLOADS: Final = (
     row("string(duration) -> string", duration_text),
     row("duration(duration) -> duration", same),
     row("duration(string) -> duration", duration_of_string),
+    row("duration(int) -> duration", no_duration_of_int, until="1.36"),
     row("timestamp(timestamp) -> timestamp", same),
     row("timestamp(string) -> timestamp", timestamp_of_string),
     row("timestamp(int) -> timestamp", timestamp_of_int),
