@@ -157,6 +157,8 @@ def run(args: argparse.Namespace) -> int:
         if not args.plan:
             for change in changes:
                 key = change.after.fingerprint
+                if change.kind == "none":
+                    continue
                 folder.write(change.after, stored.get(key), acceptance=acceptance[key])
         actions, failed = _alerts(args, clients, changes, acceptance, now)
     if args.output == "json":

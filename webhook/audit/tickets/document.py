@@ -111,7 +111,7 @@ _Loader = getattr(yaml, "CBaseLoader", yaml.BaseLoader)
 """Makes strings only; msgspec knows the types. libyaml's, where there is one: a ticket may name thousands."""
 
 
-class _Dumper(yaml.SafeDumper):
+class _Dumper(getattr(yaml, "CSafeDumper", yaml.SafeDumper)):  # type: ignore[misc]  # libyaml's, where there is one
     """No anchors: equal times in two places are no relation."""
 
     def ignore_aliases(self, data: Any) -> bool:
