@@ -36,6 +36,7 @@ EXAMPLES: dict[str, tuple[str, Any]] = {
     "client_ca": ("ca.crt", Path("ca.crt")),
     "policies": ("p", (Path("p"),)),
     "enable": ("all", ("all",)),
+    "kubernetes_version": ("1.35", "1.35"),
     "exemptions": ("e.yaml", Path("e.yaml")),
     "snapshot": ("s", (Path("s"),)),
     "pod_security_level": ("baseline", "baseline"),

@@ -14,6 +14,7 @@ import msgspec
 
 from webhook import manifest, yamlfile
 from webhook.cel.share import Shared
+from webhook.cel.versions import STORED, Version
 from webhook.errors import InvalidInput, Problem
 from webhook.manifest.fields import (
     API_VERSIONS,
@@ -61,27 +62,33 @@ def load(
     state: State = EMPTY,
     pod_security: PodSecurityConfig | None = PodSecurityConfig(),  # noqa: B008 (frozen)
     enable: Collection[str] = (),
+    version: Version = STORED,
 ) -> PolicySet:
     """The set of these files and folders: Pod Security (unless None), then the others by id.
 
-    `state` and `enable` are `read`'s. Problems are the set's `broken`. Raises `UserError` only for a `pod_security`
-    that cannot be right.
+    `state`, `enable` and `version` are `read`'s. Problems are the set's `broken`. Raises `UserError` only for a
+    `pod_security` that cannot be right.
     """
     native, broken = _native(pod_security)
-    loaded = read(paths, state=state, enable=enable, reserved={policy.id for policy in native})
+    loaded = read(paths, state=state, enable=enable, reserved={policy.id for policy in native}, version=version)
     return PolicySet((*native, *loaded.policies), broken=(*broken, *loaded.problems))
 
 
 def read(
-    paths: Sequence[Path], *, state: State = EMPTY, enable: Collection[str] = (), reserved: Collection[str] = ()
+    paths: Sequence[Path],
+    *,
+    state: State = EMPTY,
+    enable: Collection[str] = (),
+    reserved: Collection[str] = (),
+    version: Version = STORED,
 ) -> Loaded:
     """Reads and compiles the policies of these files and folders. Raises nothing for what is in them.
 
     `state` is the snapshot whose params enter the digests. `enable` names policies with `wouldblock.dev/default: off`
     that are wanted (`all`: every one); those in a file that is itself named in `paths` are loaded anyway. `reserved`
-    are ids that are taken.
+    are ids that are taken. `version` says which API server has, or is to get, the policies.
     """
-    gathered = gather(paths, reserved=reserved)
+    gathered = gather(paths, reserved=reserved, version=version)
     named = {str(path) for path in paths}
     policies: list[Policy] = []
     shared = Shared()
@@ -94,7 +101,7 @@ def read(
         elif spec.meta.default == "off" and not {spec.id, "all"} & set(enable) and spec.document.file not in named:
             gathered.note(spec.document, spec.id, "off by default: not loaded unless it is asked for")
             continue
-        policy, problems = _build(spec, bindings, gathered.objects, state, shared)
+        policy, problems = _build(spec, bindings, gathered.objects, state, shared, version)
         gathered.problems.extend(problems)
         if policy is not None and bindings:
             policies.append(policy)
@@ -108,9 +115,9 @@ def read(
     )
 
 
-def gather(paths: Sequence[Path], *, reserved: Collection[str] = ()) -> Gathered:
+def gather(paths: Sequence[Path], *, reserved: Collection[str] = (), version: Version = STORED) -> Gathered:
     """Reads the files of these paths, but for the cases."""
-    gathered = Gathered(reserved)
+    gathered = Gathered(reserved, version)
     # A file that is named beside its folder, so that it is loaded although it is off, is there once.
     for path in dict.fromkeys(yamlfile.files(paths)):
         if not path.name.endswith(CASES):
@@ -121,7 +128,7 @@ def gather(paths: Sequence[Path], *, reserved: Collection[str] = ()) -> Gathered
 class Gathered:
     """The objects of files by what they are, read and checked, not compiled."""
 
-    def __init__(self, reserved: Collection[str] = ()) -> None:
+    def __init__(self, reserved: Collection[str] = (), version: Version = STORED) -> None:
         self.policies: dict[str, PolicySpec] = {}
         self.bindings: dict[str, BindingSpec] = {}
         self.objects: list[Mapping[str, Any]] = []
@@ -131,6 +138,7 @@ class Gathered:
         self.unusable: set[str] = set()
         """Ids of policies that have, or whose bindings have, problems."""
         self._reserved = reserved
+        self._version = version
 
     def add(self, file: yamlfile.File) -> None:
         self.problems.extend(file.problems)
@@ -172,7 +180,7 @@ class Gathered:
             self.unusable.add(spec.id)
             self.problems.extend(problems)
             # Its expressions may be wrong as well, and all problems are told at once.
-            _, more = _build(spec, (), (), EMPTY, Shared())
+            _, more = _build(spec, (), (), EMPTY, Shared(), self._version)
             told = {(problem.line, problem.path) for problem in problems}
             self.problems.extend(each for each in more if (each.line, each.path) not in told)
         self.policies.setdefault(spec.id, spec)
@@ -198,9 +206,10 @@ def _build(
     objects: Sequence[Mapping[str, Any]],
     state: State,
     shared: Shared,
+    version: Version,
 ) -> tuple[Policy | None, tuple[Problem, ...]]:
     try:
-        return manifest.build(spec, bindings, folder=objects, state=state, shared=shared)
+        return manifest.build(spec, bindings, folder=objects, state=state, shared=shared, version=version)
     except Exception as error:  # a bug of the compiler costs this policy, not the set
         wrong = f"cannot be compiled: {type(error).__name__} inside wouldblock; please report it"
         return None, (spec.document.problem(("spec",), wrong, policy=spec.id),)

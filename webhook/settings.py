@@ -47,6 +47,10 @@ class Settings(Struct, frozen=True, kw_only=True):
     enable: Annotated[
         tuple[str, ...], Meta(description="policies that are off by default and wanted; `all` for every one")
     ] = ()
+    kubernetes_version: Annotated[
+        Literal["1.34", "1.35", "1.36", "1.37"],
+        Meta(description="version of the API server, whose CEL functions policies may use"),
+    ] = "1.37"
     exemptions: Annotated[
         Path | None, Meta(description="exemptions file: what it covers is recorded, without warning")
     ] = None

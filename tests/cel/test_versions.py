@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from typing import get_args, get_type_hints
+
 import pytest
 
 from webhook.cel.library import EVERY, FUNCTIONS
+from webhook.cel.releases import KNOWN, parse_version
 from webhook.cel.unit import CompileErrors, EvalError, Expression, Inputs, compile_unit
-from webhook.cel.versions import KNOWN, STORED, Version, parse_version
+from webhook.cel.versions import STORED, Version
+from webhook.settings import Settings
 
 LISTS = ("[1].distinct()", "[[1]].flatten()", "[1].sort()", "[1].sortBy(x, x)", "lists.range(3)", "[1].slice(0, 1)")
 
@@ -56,6 +60,8 @@ def test_the_default_is_the_newest() -> None:
     assert Version() == STORED
     assert Version().functions == FUNCTIONS
     assert EVERY.keys() == FUNCTIONS.keys()
+    assert get_args(get_type_hints(Settings)["kubernetes_version"]) == KNOWN
+    assert Settings().kubernetes_version == KNOWN[-1]
     assert [parse_version(each) for each in KNOWN] == [34, 35, 36, 37]
-    with pytest.raises(ValueError, match="unknown Kubernetes version '1.20', expected one of 1.34, "):
+    with pytest.raises(ValueError, match=r"unknown Kubernetes version '1\.20', expected one of 1\.34, "):
         parse_version("1.20")

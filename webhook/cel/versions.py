@@ -17,9 +17,7 @@ import msgspec
 
 from webhook.cel.library import EVERY
 from webhook.cel.overload import Overload
-
-OLDEST, NEWEST = 34, 37
-KNOWN: Final = tuple(f"1.{minor}" for minor in range(OLDEST, NEWEST + 1))
+from webhook.cel.releases import NEWEST
 
 
 class Version(msgspec.Struct, frozen=True):
@@ -67,10 +65,3 @@ def _functions(offered: int, minor: int) -> Mapping[str, tuple[Overload, ...]]:
 
     kept = {name: tuple(filter(there, rows)) for name, rows in EVERY.items()}
     return {name: rows for name, rows in kept.items() if rows}
-
-
-def parse_version(text: str) -> int:
-    """The minor of `1.N`. Raises `ValueError` for one that is not known."""
-    if text not in KNOWN:
-        raise ValueError(f"unknown Kubernetes version {text!r}, expected one of {', '.join(KNOWN)}")
-    return int(text.partition(".")[2])

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, BinaryIO, Final, TextIO
 
 from webhook import cli, yamlfile
+from webhook.cel.releases import parse_version
 from webhook.cel.tagged import encode, plain
 from webhook.cel.unit import (
     CompileError,
@@ -25,6 +26,8 @@ from webhook.cel.unit import (
     Variable,
     compile_unit,
 )
+from webhook.cel.versions import Version
+from webhook.cli.common import add_version_flag
 from webhook.errors import InvalidInput, NeedsState, NotComparable, UserError
 
 _EPILOG = "example:\n  wouldblock cel eval 'object.spec.replicas > 2' --object deployment.yaml\n"
@@ -71,6 +74,8 @@ def register(parser: argparse.ArgumentParser) -> None:
     ):
         sub.add_argument(flag, metavar="FILE", help=f"YAML or JSON bound to `{name}`; - is standard input")
     sub.add_argument("--return", dest="returns", choices=_RETURNS, default="any", help="required type of the result")
+    add_version_flag(sub)
+    sub.add_argument("--new", action="store_true", help="as in a policy that is created now; else in a stored one")
     sub.add_argument("--python", action="store_true", help="print the generated Python and do not evaluate")
     sub.add_argument("--output", choices=("text", "json"), default="text", help="default %(default)s")
 
@@ -78,8 +83,9 @@ def register(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     if args.jsonl == (args.expression is not None):
         raise UserError("cel eval: give one expression, or --jsonl and requests on standard input")
+    version = Version(parse_version(args.kubernetes_version), new=args.new)
     if args.jsonl:
-        return _lines(sys.stdin.buffer, sys.stdout)
+        return _lines(sys.stdin.buffer, sys.stdout, version)
     request: dict[str, Any] = {"expression": args.expression, "return": args.returns}
     given = [args.object, args.old_object, args.params, args.namespace_object, args.request]
     if given.count("-") > 1:
@@ -91,8 +97,8 @@ def run(args: argparse.Namespace) -> int:
     for name in ("object", "oldObject", "namespaceObject", "request"):
         request.setdefault(name, None)
     if args.python:
-        return _python(request)
-    answer = _answer(request)
+        return _python(request, version)
+    answer = _answer(request, version)
     if args.output == "json":
         print(json.dumps(answer, ensure_ascii=False))
     else:
@@ -148,7 +154,7 @@ def _integer(digits: str) -> int | float:
     return float(digits)
 
 
-def _lines(source: BinaryIO, out: TextIO) -> int:
+def _lines(source: BinaryIO, out: TextIO, version: Version) -> int:
     """Answers JSON Lines, in order, each as soon as its request is read."""
     code = cli.FINE
     for number, line in enumerate(source, 1):
@@ -160,7 +166,7 @@ def _lines(source: BinaryIO, out: TextIO) -> int:
             print(f"wouldblock: standard input:{number}: {error}", file=sys.stderr)
             code = cli.FAILED
             continue
-        answer = _answer(request)
+        answer = _answer(request, version)
         print(json.dumps(answer, ensure_ascii=False), file=out, flush=True)
         code = max(code, _code(answer))
     return code
@@ -187,7 +193,7 @@ def _request(line: bytes) -> dict[str, Any]:
     return request
 
 
-def _compile(request: dict[str, Any], *, metered: bool) -> Unit:
+def _compile(request: dict[str, Any], version: Version, *, metered: bool) -> Unit:
     returns = request.get("return", "any")
     return compile_unit(
         [Expression(path="expression", text=request["expression"], returns=returns, authorizer=returns != "string")],
@@ -199,13 +205,14 @@ def _compile(request: dict[str, Any], *, metered: bool) -> Unit:
         undeclared=[name for name in _DECLARABLE if name not in request],
         name="cel eval",
         metered=metered,
+        version=version,
     )
 
 
-def _answer(request: dict[str, Any]) -> dict[str, Any]:
+def _answer(request: dict[str, Any], version: Version) -> dict[str, Any]:
     answer: dict[str, Any] = {"id": request["id"]} if "id" in request else {}
     try:
-        unit = _compile(request, metered=True)
+        unit = _compile(request, version, metered=True)
     except CompileErrors as failed:
         answer["compile_errors"] = [_text(error) for error in failed.errors]
         return answer | {"cost": None}
@@ -234,7 +241,7 @@ def _answer(request: dict[str, Any]) -> dict[str, Any]:
 def _text(error: CompileError) -> str:
     where = f"{error.line}:{error.column}: " if error.line else ""
     path = "" if error.path == "expression" else f"{error.path}: "
-    return f"{path}{where}{error.message}"
+    return f"{path}{where}{error.message}" + (f": {error.hint}" if error.hint else "")
 
 
 def _code(answer: dict[str, Any]) -> int:
@@ -243,9 +250,9 @@ def _code(answer: dict[str, Any]) -> int:
     return cli.FOUND if "error" in answer else cli.FINE
 
 
-def _python(request: dict[str, Any]) -> int:
+def _python(request: dict[str, Any], version: Version) -> int:
     try:
-        unit = _compile(request, metered=False)
+        unit = _compile(request, version, metered=False)
     except CompileErrors as failed:
         _print_errors([_text(error) for error in failed.errors], request["expression"])
         return cli.FAILED

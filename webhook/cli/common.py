@@ -6,6 +6,8 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from webhook.cel.releases import KNOWN, parse_version
+
 if TYPE_CHECKING:
     from webhook.audit.owners import Owners
     from webhook.policyset import PolicySet
@@ -24,6 +26,7 @@ def add_policy_flags(parser: argparse.ArgumentParser) -> None:
         help="files or folders of ValidatingAdmissionPolicies, bindings and params (default: the shipped set)",
     )
     add_enable_flag(group)
+    add_version_flag(group)
     group.add_argument(
         "--snapshot",
         nargs="+",
@@ -40,6 +43,16 @@ def add_policy_flags(parser: argparse.ArgumentParser) -> None:
     )
     group.add_argument(
         "--pod-security-version", default="latest", metavar="vX.Y", help="likewise (default %(default)s)"
+    )
+
+
+def add_version_flag(group: argparse._ActionsContainer) -> None:
+    """`--kubernetes-version`, for a parser or a group of one."""
+    group.add_argument(
+        "--kubernetes-version",
+        choices=KNOWN,
+        default=KNOWN[-1],
+        help="version of the API server, whose CEL functions policies may use (default %(default)s)",
     )
 
 
@@ -70,13 +83,21 @@ def add_webhook_name_flag(group: argparse._ActionsContainer) -> None:
 def policies_of(args: argparse.Namespace) -> tuple[PolicySet, State]:
     """The set and the state that the flags name. Broken policies are in `PolicySet.broken`."""
     # The compiler is not needed for --help.
+    from webhook.cel.versions import Version
     from webhook.load import load, shipped
     from webhook.native.pod_security import PodSecurityConfig
     from webhook.state import EMPTY, read_snapshot
 
     state = read_snapshot(args.snapshot) if args.snapshot else EMPTY
     pod_security = PodSecurityConfig(level=args.pod_security_level, version=args.pod_security_version)
-    return load(args.policies or shipped(), state=state, pod_security=pod_security, enable=args.enable), state
+    policies = load(
+        args.policies or shipped(),
+        state=state,
+        pod_security=pod_security,
+        enable=args.enable,
+        version=Version(parse_version(args.kubernetes_version)),
+    )
+    return policies, state
 
 
 def add_owner_flags(parser: argparse.ArgumentParser) -> None:

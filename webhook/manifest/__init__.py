@@ -13,6 +13,7 @@ from typing import Any
 import msgspec
 
 from webhook.cel.unit import CompileError, CompileErrors, Expression, Returns, Shared, Unit, Variable, compile_unit
+from webhook.cel.versions import STORED, Version
 from webhook.errors import Problem
 from webhook.manifest.evaluation import Evaluator
 from webhook.manifest.fields import BindingSpec, Named, PolicySpec
@@ -30,13 +31,14 @@ def build(
     folder: Iterable[Mapping[str, Any]] = (),
     state: State = EMPTY,
     shared: Shared | None = None,
+    version: Version = STORED,
 ) -> tuple[Policy | None, tuple[Problem, ...]]:
     """The policy, or what its expressions have wrong. Policies with the same `shared` compute equal variables once.
 
     `folder` holds the objects of the policy folder that may be params, `state` the snapshot whose params enter the
-    digest; at run time the review's own snapshot is asked.
+    digest; at run time the review's own snapshot is asked. `version` says for whom the expressions are.
     """
-    parts = _Parts(spec)
+    parts = _Parts(spec, version)
     try:
         unit = parts.compile(shared)
     except CompileErrors as error:
@@ -55,7 +57,7 @@ def build(
             unit=unit,
             layout=parts.layout,
             params=params,
-            meter=lambda: _Parts(spec).compile(metered=True),
+            meter=lambda: _Parts(spec, version).compile(metered=True),
         ),
         bindings=tuple(binding.name for binding in ordered),
         namespace_match=_namespace_match(ordered),
@@ -67,8 +69,9 @@ def build(
 class _Parts:
     """A policy's expressions and variables, with the place of each in the file."""
 
-    def __init__(self, spec: PolicySpec) -> None:
+    def __init__(self, spec: PolicySpec, version: Version) -> None:
         self._spec = spec
+        self._version = version
         self._expressions: list[Expression] = []
         self.places: dict[str, Steps] = {}
         declared = bool(spec.variables)
@@ -106,6 +109,7 @@ class _Parts:
             name=self._spec.id,
             shared=shared,
             metered=metered,
+            version=self._version,
         )
 
     def _variable(self, each: Named) -> Variable:
@@ -123,7 +127,7 @@ def _problem(document: Document, places: Mapping[str, Steps], error: CompileErro
         line=mark.line,
         column=mark.column,
         path=error.path,
-        message=error.message,
+        message=f"{error.message}: {error.hint}" if error.hint else error.message,
         source=error.source,
         caret=error.column if error.source else 0,
         policy=policy,

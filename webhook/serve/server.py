@@ -25,6 +25,8 @@ import uvicorn
 import uvloop
 
 from webhook import __version__
+from webhook.cel.releases import parse_version
+from webhook.cel.versions import Version
 from webhook.errors import UserError
 from webhook.exemptions import NO_EXEMPTIONS, read_exemptions
 from webhook.load import load as load_policies
@@ -251,6 +253,7 @@ def load(settings: Settings, log: Log) -> Serving:
         state=state,
         pod_security=PodSecurityConfig(level=settings.pod_security_level, version=settings.pod_security_version),
         enable=settings.enable,
+        version=Version(parse_version(settings.kubernetes_version)),
     )
     for problem in policies.broken:
         log("policy_broken", level="error", policy=problem.policy, problem=str(problem))

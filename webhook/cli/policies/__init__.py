@@ -9,7 +9,7 @@ import argparse
 import importlib
 from pathlib import Path
 
-from webhook.cli.common import add_policy_flags
+from webhook.cli.common import add_policy_flags, add_version_flag
 
 _EPILOG = """\
 examples:
@@ -31,7 +31,7 @@ examples:
   wouldblock policies validate ./policies
   wouldblock policies validate policy.yaml binding.yaml params.yaml --output json
 
-A policy is good when the API server would accept it. Notes are no problems.
+A policy is good when the API server would accept it as a new one. Notes are no problems.
 exit codes: 0 all good, 1 problems found, 2 nothing to validate
 """
 _MANIFEST_EPILOG = "example:\n  wouldblock policies manifest --policies ./policies > policies.json\n"
@@ -68,6 +68,12 @@ def register(parser: argparse.ArgumentParser) -> None:
     add_policy_flags(show)
     validate = add("validate", "find everything that is wrong with policy files", _VALIDATE_EPILOG)
     validate.add_argument("paths", nargs="+", type=Path, metavar="PATH", help="files or folders")
+    add_version_flag(validate)
+    validate.add_argument(
+        "--stored",
+        action="store_true",
+        help="as if the server had them already: new policies may only use what the version before has, too",
+    )
     manifest = add("manifest", "print digests and matches of the set, as JSON, for reading logs", _MANIFEST_EPILOG)
     add_policy_flags(manifest)
     why = add("explain", "show why a policy says what it says of an object: the value of every part", explain.EPILOG)

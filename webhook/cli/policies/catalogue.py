@@ -10,6 +10,8 @@ from typing import Any
 import msgspec
 
 from webhook import cli
+from webhook.cel.releases import parse_version
+from webhook.cel.versions import Version
 from webhook.cli.common import policies_of
 from webhook.cli.policies.output import as_json, problem_record
 from webhook.cli.policies.paths import exist
@@ -52,7 +54,8 @@ def show(args: argparse.Namespace) -> int:
 
 def validate(args: argparse.Namespace) -> int:
     exist(args.paths)
-    loaded = read(args.paths, enable=["all"])  # what is off has to be good too
+    version = Version(parse_version(args.kubernetes_version), new=not args.stored)
+    loaded = read(args.paths, enable=["all"], version=version)  # what is off has to be good too
     if args.output == "json":
         print(as_json(_validation(loaded)))
     else:
