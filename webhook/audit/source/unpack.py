@@ -7,6 +7,7 @@ is not read on.
 from __future__ import annotations
 
 import codecs
+import contextlib
 import tempfile
 import zipfile
 import zlib
@@ -15,6 +16,11 @@ from itertools import chain
 from typing import IO, Any, Protocol, cast
 
 from webhook.audit.source.unreadable import Unreadable
+
+inflate: Any = zlib
+"""zlib, or what has the same functions and is two to three times as fast (of the `audit` extra)."""
+with contextlib.suppress(ImportError):
+    from zlib_ng import zlib_ng as inflate
 
 BLOCK = 1 << 20
 GZIP = b"\x1f\x8b"
@@ -28,8 +34,8 @@ SLACK = 64 << 20
 """Bytes that anything may unpack to."""
 _SPOOL = 64 << 20
 """Bytes of a zip file out of a stream that are held in memory."""
-_SLICE = 1 << 16
-"""Compressed bytes that are unpacked at once: what is repeated in small steps when they turn out to be broken."""
+_SLICE = 1 << 14
+"""Compressed bytes that are unpacked at once. More is slower: zlib copies what it has not come to yet."""
 _ZSTD_SLICE = 1 << 11
 """A few bytes may stand for 128 KiB, and what comes of a slice is held."""
 
@@ -99,7 +105,7 @@ class _Meter:
 def _gunzip(file: str, blocks: Iterable[bytes], unreadable: Unreadable) -> Iterator[bytes]:
     """The text of gzip members; up to where it breaks, if it does. They may follow one another: rotated logs are
     often simply concatenated, and padded with zeros."""
-    unpack = zlib.decompressobj(wbits=zlib.MAX_WBITS | 16)
+    unpack = inflate.decompressobj(wbits=zlib.MAX_WBITS | 16)
     done = 0
     for block in blocks:
         for start in range(0, len(block), _SLICE):
@@ -109,11 +115,11 @@ def _gunzip(file: str, blocks: Iterable[bytes], unreadable: Unreadable) -> Itera
                     rest = rest.lstrip(b"\0")
                     if not rest:
                         break
-                    unpack = zlib.decompressobj(wbits=zlib.MAX_WBITS | 16)
+                    unpack = inflate.decompressobj(wbits=zlib.MAX_WBITS | 16)
                 before = unpack.copy()
                 try:
                     text = unpack.decompress(rest, BLOCK)
-                except zlib.error:
+                except inflate.error:
                     text = _until_broken(before, rest)
                     unreadable.add("broken_gzip", file, done + len(text))
                     yield text
@@ -126,12 +132,12 @@ def _gunzip(file: str, blocks: Iterable[bytes], unreadable: Unreadable) -> Itera
         unreadable.add("incomplete_gzip", file, done)
 
 
-def _until_broken(unpack: zlib._Decompress, rest: bytes) -> bytes:
+def _until_broken(unpack: Any, rest: bytes) -> bytes:
     text = bytearray()
     try:
         for start in range(0, len(rest), 64):
             text += unpack.decompress(rest[start : start + 64])
-    except zlib.error:
+    except inflate.error:
         pass
     return bytes(text)
 
