@@ -8,6 +8,7 @@ import msgspec
 
 from webhook.check.cases import Bench, CaseFile
 from webhook.check.mutants import Mutant, mutants
+from webhook.errors import UserError
 
 
 class Survey(msgspec.Struct, frozen=True, kw_only=True):
@@ -24,8 +25,12 @@ class Survey(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def survey(file: CaseFile) -> Survey:
-    """Raises `InvalidInput` for a broken policy."""
+    """Raises `InvalidInput` for a broken policy, and `UserError` if its cases do not hold as it is: they would notice
+    every change."""
     bench = Bench(file)
+    wrong = next((case.name for case, wrong in bench.results() if wrong), None)
+    if wrong is not None:
+        raise UserError(f"{file.policy}: the case {wrong!r} does not hold; repair that before changes are tried")
     tried = equal = 0
     survivors: list[Mutant] = []
     unused = set(file.equal)
