@@ -8,7 +8,7 @@ STAMP  := $(VENV)/.ready
 CHROMIUM := { command -v chromium || command -v chromium-browser || command -v google-chrome; } >/dev/null
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test browser e2e e2e-build bench lint fuzz docs pins clean
+.PHONY: help demo test spark browser e2e e2e-build bench lint fuzz docs pins clean
 
 help:  ## this text
 	@grep -E '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -27,7 +27,16 @@ demo: $(STAMP)  ## the webhook on loopback TLS with real reviews: warnings, anno
 test: $(STAMP)  ## everything but what needs the control plane
 	@echo "NOTE: make test SKIPS the end-to-end tests on a real control plane; run them with: make e2e"
 	@$(CHROMIUM) || echo "NOTE: no chromium: make test SKIPS the tests of the report's page; install it, then: make browser"
-	$(BIN)/python -m pytest -m "not e2e" -n auto
+	@echo "NOTE: make test SKIPS the facts on a real Spark (pyspark, Java 17); run them with: make spark"
+	$(BIN)/python -m pytest -m "not e2e and not spark" -n auto
+
+$(VENV)/.spark: requirements/spark.txt $(STAMP)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/spark.txt
+	@touch $@
+
+spark: $(VENV)/.spark  ## the mapper on a real local Spark gives identical facts
+	@java -version >/dev/null 2>&1 || { echo "make spark needs Java 17: apt-get install openjdk-17-jre-headless" >&2; exit 2; }
+	$(BIN)/python -m pytest -m spark tests/spark
 
 browser: $(STAMP)  ## the report's page in a real Chromium: sorted, filtered, printed, read by axe
 	@$(CHROMIUM) || { echo "make browser needs Chromium: apt-get install chromium" >&2; exit 2; }
@@ -69,6 +78,8 @@ pins:  ## pin requirements anew, with hashes and without addresses
 	  --custom-compile-command "make pins" requirements/core.in -o requirements/core.txt
 	uv pip compile -q --generate-hashes --universal --python-version 3.11 --no-emit-index-url \
 	  --custom-compile-command "make pins" requirements/dev.in -o requirements/dev.txt
+	uv pip compile -q --generate-hashes --universal --python-version 3.11 --no-emit-index-url \
+	  --custom-compile-command "make pins" requirements/spark.in -o requirements/spark.txt
 	uv pip compile -q --generate-hashes --universal --python-version 3.11 --no-emit-index-url \
 	  --custom-compile-command "make pins" requirements/fuzz.in -o requirements/fuzz.txt
 

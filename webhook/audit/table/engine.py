@@ -102,9 +102,18 @@ def open_facts(folder: Path | str) -> DuckDBPyConnection:
         # Every write is once already.
         connection.execute(f"CREATE VIEW facts AS SELECT * FROM {parquet(files)}")  # noqa: S608
     else:
-        columns = ", ".join(f"CAST({_name(each.name)} AS {sql_type(each)}) AS {_name(each.name)}" for each in COLUMNS)
-        connection.execute(f"CREATE VIEW stored AS SELECT {columns} FROM {parquet(files)}")  # noqa: S608
-        connection.execute(f"CREATE VIEW facts AS {once('stored')} UNION ALL {lost('stored', files)}")
+        # Spark leaves what the folders say out of the files, and has no unsigned numbers.
+        columns = ", ".join(
+            f"coalesce(CAST({_name(each.name)} AS {sql_type(each)}), '') AS {_name(each.name)}"
+            if each.name == "cluster"
+            else f"CAST({_name(each.name)} AS {sql_type(each)}) AS {_name(each.name)}"
+            for each in COLUMNS
+        )
+        stored = parquet(files).replace(
+            "hive_partitioning = false", "hive_partitioning = true, hive_types_autocast = false"
+        )
+        connection.execute(f"CREATE VIEW stored AS SELECT {columns} FROM {stored}")  # noqa: S608
+        connection.execute(f"CREATE VIEW facts AS {once('stored')} UNION ALL {lost('stored')}")
     _by_kind(connection)
     return connection
 
@@ -120,9 +129,9 @@ def _by_kind(connection: DuckDBPyConnection) -> None:
         connection.execute(f"CREATE VIEW {view} AS SELECT * FROM facts WHERE kind = '{kind}'")  # noqa: S608
 
 
-def parquet(files: Iterable[str]) -> str:
+def parquet(files: Iterable[str], options: str = "hive_partitioning = false") -> str:
     """The table function that reads `files`."""
-    return f"read_parquet([{', '.join(map(quoted, files))}], hive_partitioning = false)"
+    return f"read_parquet([{', '.join(map(quoted, files))}], {options})"
 
 
 def once(table: str) -> str:
@@ -144,11 +153,10 @@ def twice(table: str) -> str:
     )
 
 
-def lost(table: str, files: Iterable[str]) -> str:
-    """The query that takes each record of `table` without a time once, where no whole one is in `files`."""
-    files = list(files)
-    query = _exact(f"(SELECT * FROM {table} WHERE time IS NULL)")  # noqa: S608
-    return f"{query} AND {_not_whole(parquet(files))}" if files else query
+def lost(table: str, whole: str = "") -> str:
+    """The query that takes each record of `table` without a time once, where no whole one is in it or in `whole`."""
+    query = f"{_exact(f'(SELECT * FROM {table} WHERE time IS NULL)')} AND {_not_whole(table)}"  # noqa: S608
+    return f"{query} AND {_not_whole(whole)}" if whole else query
 
 
 def _exact(table: str) -> str:

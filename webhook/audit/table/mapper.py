@@ -76,19 +76,12 @@ class Mapper(Reading):
         rows, self._rows = self._rows, []
         return rows
 
-    def unread(self, identity: str, file: str) -> list[Row]:
-        """A row for each reason for which something in the input `identity`, called `file`, could not be read."""
-        return [
-            unreadable(
-                self._cluster,
-                identity,
-                reason,
-                f"{count} in {file}, the first at byte {self.unreadable.places[reason][0].offset}",
-                count,
-            )
-            for reason, count in sorted(self.unreadable.counts.items())
-            if reason not in ELSEWHERE
-        ]
+    def keep_unread(self, identity: str, file: str) -> None:
+        """Makes a row of each reason for which something in the input `identity`, called `file`, was not read."""
+        for reason, count in sorted(self.unreadable.counts.items()):
+            if reason not in ELSEWHERE:
+                said = f"{count} in {file}, the first at byte {self.unreadable.places[reason][0].offset}"
+                self._rows.append(unreadable(self._cluster, identity, reason, said, count))
 
     def _keep(self, write: Write) -> None:
         # Out of envelopes come events that `_matters` was not asked about: the rule is the same for them.
@@ -115,6 +108,8 @@ def _array(values: Sequence[Any], kind: pyarrow.DataType) -> pyarrow.Array:
     import pyarrow as pa
 
     try:
+        if pa.types.is_decimal(kind):
+            return pa.array(values, pa.uint64()).cast(kind)
         return pa.array(values, kind)
     except UnicodeEncodeError:
         # Half of a pair of surrogates, which JSON can say and UTF-8 cannot.

@@ -10,7 +10,6 @@ from __future__ import annotations
 import contextlib
 import datetime
 import fcntl
-import hashlib
 import os
 import shutil
 import uuid
@@ -23,9 +22,9 @@ from urllib.parse import quote
 import msgspec
 from msgspec import Struct
 
-from webhook.audit.fact import Ours
 from webhook.audit.source import Progress, Unreadable, expand, read
 from webhook.audit.table import engine
+from webhook.audit.table.identity import Source, identity
 from webhook.audit.table.manifest import Manifest, Part, manifest_of, replace, sync
 from webhook.audit.table.mapper import Mapper, batch
 from webhook.audit.table.schema import KEY, arrow
@@ -40,7 +39,9 @@ NULL = "__HIVE_DEFAULT_PARTITION__"
 _BATCH = 20_000
 _COMMIT = 2_000_000
 """Rows after which a run makes sure of what it has."""
-_BLOCK = 1 << 16
+
+
+__all__ = ["Source", "Summary", "put", "update"]
 
 
 class Summary(Struct, kw_only=True):
@@ -62,13 +63,6 @@ class Summary(Struct, kw_only=True):
     first: datetime.date | None = None
     last: datetime.date | None = None
     unreadable: dict[str, int] = {}
-
-
-class Source(Struct, frozen=True):
-    """How inputs are to be read."""
-
-    ours: Ours
-    cluster: str = ""
 
 
 def update(
@@ -93,18 +87,6 @@ def put(folder: Path, rows: Path, source: Source) -> Summary:
         run.adopt(rows)
         run.commit()
         return run.summary()
-
-
-def identity(file: str, source: Source) -> str:
-    """Of what is in a file, wherever it lies, and of how it is read."""
-    digest = hashlib.blake2b(repr((source.ours.names, source.cluster)).encode(), digest_size=16)
-    with Path(file).open("rb") as stream:
-        size = os.fstat(stream.fileno()).st_size
-        digest.update(f"{size} ".encode() + stream.read(_BLOCK))
-        if size > _BLOCK:
-            stream.seek(-min(_BLOCK, size - _BLOCK), os.SEEK_END)
-            digest.update(stream.read(_BLOCK))
-    return digest.hexdigest()
 
 
 @contextlib.contextmanager
@@ -152,7 +134,8 @@ class _Run:
             mapper.add(found)
             if len(mapper) >= _BATCH:
                 self._stage(mapper.take())
-        self._stage(mapper.take() + mapper.unread(mark or "standard input", Path(file).name))
+        mapper.keep_unread(mark or "standard input", Path(file).name)
+        self._stage(mapper.take())
         self._counts.update(mapper.counts)
         self.unreadable.merge(unreadable)
         self._summary.read += 1
@@ -243,7 +226,7 @@ class _Run:
             f"{engine.parquet([*staged, *([self._path(old)] if old else [])])} WHERE {where}"
         )
         if day is None:
-            query = engine.lost("together", whole)
+            query = engine.lost("together", engine.parquet(whole) if whole else "")
         elif connection.execute(f"{engine.twice('together')} LIMIT 1").fetchone():
             query = engine.once("together")
         else:
