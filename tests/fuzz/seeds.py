@@ -3,6 +3,7 @@ words of the language."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -61,3 +62,12 @@ def words() -> list[str]:
     """A dictionary for the fuzzer."""
     functions = [name for name in FUNCTIONS if name[0] not in "@_!-"]
     return sorted({*functions, *RESERVED, *_MACROS, *_MORE, *_NAMES, *_OPERATORS})
+
+
+def vectors(folder: Path) -> Iterator[str]:
+    """Every expression of the conformance fixtures below a folder: none where it is absent."""
+    for path in sorted(folder.rglob("*.jsonl")):
+        for line in path.read_text(encoding="utf-8").splitlines():
+            text = json.loads(line).get("expr")
+            if isinstance(text, str):
+                yield text

@@ -92,21 +92,21 @@ def run(args: argparse.Namespace) -> int:
         raise UserError("cel eval: standard input (-) can be read for one flag only")
     for name, file in zip(_DECLARABLE, given, strict=True):
         if file is not None:
-            request[name] = _document(file)
+            request[name] = document(file)
     # For one expression at the prompt the usual variables are declared, and null where no file says more.
     for name in ("object", "oldObject", "namespaceObject", "request"):
         request.setdefault(name, None)
     if args.python:
         return _python(request, version)
-    answer = _answer(request, version)
+    answer = evaluated(request, version)
     if args.output == "json":
         print(json.dumps(answer, ensure_ascii=False))
     else:
-        _print(answer, args.expression)
+        show(answer, args.expression)
     return _code(answer)
 
 
-def _document(file: str) -> Any:
+def document(file: str) -> Any:
     """The one document of a YAML or JSON file."""
     name = "standard input" if file == "-" else file
     data = sys.stdin.buffer.read() if file == "-" else Path(file).read_bytes()
@@ -166,7 +166,7 @@ def _lines(source: BinaryIO, out: TextIO, version: Version) -> int:
             print(f"wouldblock: standard input:{number}: {error}", file=sys.stderr)
             code = cli.FAILED
             continue
-        answer = _answer(request, version)
+        answer = evaluated(request, version)
         print(json.dumps(answer, ensure_ascii=False), file=out, flush=True)
         code = max(code, _code(answer))
     return code
@@ -209,7 +209,7 @@ def _compile(request: dict[str, Any], version: Version, *, metered: bool) -> Uni
     )
 
 
-def _answer(request: dict[str, Any], version: Version) -> dict[str, Any]:
+def evaluated(request: dict[str, Any], version: Version) -> dict[str, Any]:
     answer: dict[str, Any] = {"id": request["id"]} if "id" in request else {}
     try:
         unit = _compile(request, version, metered=True)
@@ -261,7 +261,7 @@ def _python(request: dict[str, Any], version: Version) -> int:
     return cli.FINE
 
 
-def _print(answer: dict[str, Any], expression: str) -> None:
+def show(answer: dict[str, Any], expression: str) -> None:
     """For people: the value as CEL would write it, or the error; messages with a caret."""
     if "value" in answer:
         print(plain(answer["value"]))
