@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import datetime
 from collections import Counter
-from collections.abc import Callable, Container, Iterable
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
 from msgspec import Struct
@@ -55,31 +55,26 @@ class Covered:
                 self._cells.append(_Cell(cluster, namespace, what, outcome, count))
         if wanted is not None:
             self._cells = [cell for cell in self._cells if wanted(cell.cluster, cell.namespace)]
+        self._at: dict[tuple[str, str], list[_Cell]] = {}
+        for cell in self._cells:
+            self._at.setdefault((cell.cluster, cell.namespace), []).append(cell)
         self.total = _coverage(self._cells)
-        self.by_namespace = self._by_namespace()
+        self.by_namespace = {place: _coverage(cells) for place, cells in self._at.items()}
         self.days = self._days(facts, asked)
 
-    def of_policy(self, policy: str, places: Container[tuple[str, str]] | None = None) -> Coverage | None:
+    def of_policy(self, policy: str, places: Iterable[tuple[str, str]] | None = None) -> Coverage | None:
         """Of the writes that the policy's rules name, in these (cluster, namespace) or all; None when the rules are not
         known."""
         if policy not in self._catalogue.policies:
             return None
         about: dict[Combination, bool] = {}
         cells = []
-        for cell in self._cells:
-            if places is not None and (cell.cluster, cell.namespace) not in places:
-                continue
+        for cell in self._cells if places is None else (cell for place in places for cell in self._at.get(place, ())):
             if cell.combination not in about:
                 about[cell.combination] = bool(self._catalogue.about(policy, cell.combination))
             if about[cell.combination]:
                 cells.append(cell)
         return _coverage(cells)
-
-    def _by_namespace(self) -> dict[tuple[str, str], Coverage]:
-        places: dict[tuple[str, str], list[_Cell]] = {}
-        for cell in self._cells:
-            places.setdefault((cell.cluster, cell.namespace), []).append(cell)
-        return {place: _coverage(cells) for place, cells in places.items()}
 
     @staticmethod
     def _days(facts: DuckDBPyConnection, asked: dict[Combination, bool]) -> dict[datetime.date, tuple[int, int]]:
