@@ -1,4 +1,4 @@
-"""`python -m benchmarks gate | instructions | latency | cost | table | apiserver`."""
+"""`python -m benchmarks gate | instructions | latency | cost | table | apiserver | audit`."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ examples:
   python -m benchmarks cost                               which shipped policy costs what
   python -m benchmarks table                              measure everything, write the README's table
   python -m benchmarks apiserver                          what a writer feels, at a real API server
+  python -m benchmarks audit --size 2000                  2 GB of audit log, beside grep, gzip, DuckDB, Polars, jq
   python -m benchmarks table --print empty pod_security   some rows, to look at
 
 exit codes: 0 fine (or nothing could be held against this machine: said loudly), 1 a gate is red, 2 could not run
@@ -47,7 +48,12 @@ def main() -> int:
     rows.add_argument("names", nargs="*", metavar="SUBJECT", help="default: all")
     writer = verbs.add_parser("apiserver", help="write latency with and without the webhook, on a real API server")
     writer.add_argument("--writes", type=int, default=300)
-    for verb in (rows, writer):
+    logs = verbs.add_parser("audit", help="reading audit logs, beside what else could")
+    logs.add_argument("--size", type=int, default=2000, metavar="MB", help="of the raw log (default %(default)s)")
+    logs.add_argument("--cpus", type=int, default=2, help="for everyone (default %(default)s)")
+    logs.add_argument("--rounds", type=int, default=3, help="of which the best counts (default %(default)s)")
+    logs.add_argument("--folder", type=Path, help="where the log is written (default: the system's temporary folder)")
+    for verb in (rows, writer, logs):
         verb.add_argument("--print", action="store_true", help="to stdout only, not into the README")
         verb.add_argument("--readme", type=Path, default=table.README)
 
@@ -72,6 +78,10 @@ def _run(args: argparse.Namespace) -> int:
         case "cost":
             print(cost.render(cost.run()))
             return 0
+        case "audit":
+            from benchmarks import audit
+
+            text = audit.run(args.size * 1_000_000, cpus=args.cpus, rounds=args.rounds, folder=args.folder)
         case "apiserver":
             # Needs the end-to-end tests' control plane; the other verbs do not.
             from benchmarks import apiserver

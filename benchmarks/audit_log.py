@@ -17,6 +17,9 @@ from pathlib import Path
 
 from benchmarks.audit_envelopes import BINARY, CONCATENATED, ENVELOPES
 from webhook.annotations import WEBHOOK_NAME, encode
+from webhook.audit.fact import Ours
+from webhook.audit.reading import Interest
+from webhook.audit.subject import interest_of, subjects_of
 from webhook.policy import Finding, Match, Metadata, Outcome, PolicyRecord, Rule, SetRecord
 
 POLICIES = ("no-latest-tag", "requests-set", "run-as-non-root")
@@ -67,6 +70,8 @@ class Planted:
     """Writes by what became of them."""
     violations: Counter[str] = dataclasses.field(default_factory=Counter)
     """Accepted writes, dry runs apart, that violate a policy; by policy."""
+    reviewed: int = 0
+    """Records that carry a review; cut ones do not."""
     cut: int = 0
     garbage: int = 0
     size: int = 0
@@ -152,6 +157,7 @@ class Generator:
         if choose.random() < 0.05:
             found.append(line)
         planted.events += len(found)
+        planted.reviewed += bool(notes) * sum(each is line for each in found) * (kind != "failed_open")
         return found
 
 
@@ -247,6 +253,15 @@ def _read(number: int) -> bytes:
         f'"RBAC: allowed by RoleBinding \\"controller/{namespace}\\" of Role \\"controller\\" to ServiceAccount '
         f'\\"controller-{number}/{namespace}\\""}}}}'
     ).encode()
+
+
+def interest() -> Interest:
+    """What `readiness` would look at in such a log."""
+    return interest_of(subjects_of(SET))
+
+
+def ours() -> Ours:
+    return Ours((WEBHOOK_NAME,))
 
 
 def write(path: Path, size: int, *, envelope: str = "lines", seed: int = 0, **shares: float) -> Planted:

@@ -8,6 +8,7 @@ import io
 import json
 import sys
 import zipfile
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -230,3 +231,15 @@ def test_envelopes_in_envelopes_end(tmp_path: Path) -> None:
         text = json.dumps({"message": text})
     lines, refused = reading(tmp_path / "audit.log", text.encode())
     assert (lines, refused) == ([], {"too_many_layers": 1})
+
+
+@pytest.mark.parametrize("cut", [0, 7, 200])
+def test_zlib_alone_reads_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cut: int) -> None:
+    """Without zlib-ng, which only the `audit` extra brings."""
+    packed = gzip.compress(b"".join(event(number) + b"\n" for number in range(500)))
+    found = []
+    for library in (unpack.inflate, zlib):
+        monkeypatch.setattr(unpack, "inflate", library)
+        found.append(reading(tmp_path / "audit.log.gz", packed[: len(packed) - cut]))
+    assert found[0] == found[1]
+    assert len(found[0][0]) > 300

@@ -147,7 +147,7 @@ def moment(text: str | None, *, flag: str, now: int) -> int:
         raise UserError(f"{flag} {text!r} is no time: write 2026-07-23T18:00:00Z, or 14d for as long ago") from None
 
 
-class _Collecting(msgspec.Struct, frozen=True):
+class Collecting(msgspec.Struct, frozen=True):
     """What is done with each part of the logs, in whichever process."""
 
     interest: Interest
@@ -173,7 +173,7 @@ class _Question:
             Subject(id=name, match=match_of(each["spec"].get("matchConstraints") or {}))
             for name, each in stored(self._state).items()
         ]
-        self.work = _Collecting(interest_of([*subjects, *stated]), Ours(tuple(args.webhook_name or (WEBHOOK_NAME,))))
+        self.work = Collecting(interest_of([*subjects, *stated]), Ours(tuple(args.webhook_name or (WEBHOOK_NAME,))))
         self.judge(Facts(), Unreadable())  # flags that are wrong are better known before hours of reading
 
     def judge(self, facts: Facts, unreadable: Unreadable) -> Evidence:

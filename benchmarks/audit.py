@@ -1,0 +1,215 @@
+"""How fast audit logs are read, beside what else could read them: one question, one run, the same files.
+
+The question: how many reviewed writes to Deployments are there, and how many events? It is answered from a raw log and
+from its gzip by `wouldblock` (by way of all its facts), DuckDB and Polars with an explicit schema, and jq. `grep -c`
+and `gzip -dc` do less, and are the floor. Every contender runs by itself, pinned to the same CPUs; its peak memory is
+that of its largest process. Contenders that are not installed are named.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from importlib.util import find_spec
+from pathlib import Path
+
+from benchmarks import audit_log
+from benchmarks.audit_log import Planted
+from benchmarks.host import ROOT
+from webhook.bench.machine import describe
+
+ROUNDS = 3
+
+
+@dataclasses.dataclass(frozen=True)
+class Contender:
+    label: str
+    command: Callable[[Path, int], Sequence[str] | str]
+    """(file, CPUs) → what is run; a string goes to the shell."""
+    answers: bool = True
+    """Whether its output is the answer, `<reviewed writes> <events>`."""
+    packed: bool = True
+    """Whether it reads gzip."""
+    limit: int = 1 << 62
+    """Bytes beyond which it is not waited for."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Timing:
+    label: str
+    seconds: float
+    cpu: float
+    """Seconds of all its processes: what a busy machine does not change much."""
+    rss_mb: float
+    note: str = ""
+
+
+def _python(code: str) -> Callable[[Path, int], Sequence[str]]:
+    return lambda file, cpus: [sys.executable, "-c", code, str(file), str(cpus)]
+
+
+OURS = """
+import sys
+from benchmarks.audit import count
+print(*count(sys.argv[1], int(sys.argv[2])))
+"""
+DUCKDB = """
+import sys, duckdb
+duckdb.execute(f"SET threads = {sys.argv[2]}; SET enable_progress_bar = false")
+print(*duckdb.execute(\"\"\"
+    SELECT count(*) FILTER (verb = 'update' AND objectRef.resource = 'deployments'
+                            AND annotations['check.wouldblock.dev/reviewed'] IS NOT NULL), count(*)
+    FROM read_json(?, format='newline_delimited', ignore_errors=true, maximum_object_size=67108864, columns={
+        verb: 'VARCHAR', stage: 'VARCHAR', auditID: 'VARCHAR', requestURI: 'VARCHAR',
+        objectRef: 'STRUCT(resource VARCHAR, namespace VARCHAR, name VARCHAR, apiGroup VARCHAR)',
+        responseStatus: 'STRUCT(code INTEGER)', requestReceivedTimestamp: 'VARCHAR',
+        annotations: 'MAP(VARCHAR, VARCHAR)'})
+    WHERE auditID IS NOT NULL
+\"\"\", [sys.argv[1]]).fetchone())
+"""
+POLARS = """
+import os, sys
+os.environ["POLARS_MAX_THREADS"] = sys.argv[2]
+import polars as pl
+S = pl.String
+schema = {"verb": S, "stage": S, "auditID": S, "requestURI": S, "requestReceivedTimestamp": S,
+          "objectRef": pl.Struct({"resource": S, "namespace": S, "name": S, "apiGroup": S}),
+          "responseStatus": pl.Struct({"code": pl.Int32}),
+          "annotations": pl.Struct({"check.wouldblock.dev/reviewed": S})}
+frame = pl.scan_ndjson(sys.argv[1], schema=schema, ignore_errors=True)
+reviewed = ((pl.col("verb") == "update") & (pl.col("objectRef").struct.field("resource") == "deployments")
+            & pl.col("annotations").struct.field("check.wouldblock.dev/reviewed").is_not_null())
+asked = frame.filter(pl.col("auditID").is_not_null()).select(reviewed.sum(), pl.len())
+print(*asked.collect(engine="streaming").row(0))
+"""
+JQ = (
+    '{cat} {file} | jq -R \'fromjson? | if .auditID then (if .verb == "update" and .objectRef.resource == '
+    '"deployments" and .annotations["check.wouldblock.dev/reviewed"] then 1 else 0 end) else empty end\' '
+    "| awk '{{n += $1}} END {{print n, NR}}'"
+)
+
+CONTENDERS = (
+    Contender("grep -c", lambda file, _: ["grep", "-c", "/reviewed", str(file)], answers=False, packed=False),
+    Contender("gzip -dc", lambda file, _: ["gzip", "-dc", str(file)], answers=False),
+    Contender("wouldblock", _python(OURS)),
+    Contender("DuckDB read_json, schema", _python(DUCKDB)),
+    Contender("Polars scan_ndjson, schema", _python(POLARS), packed=False),
+    Contender(
+        "jq",
+        lambda file, _: JQ.format(cat="zcat" if file.suffix == ".gz" else "cat", file=file),
+        limit=300_000_000,
+    ),
+)
+_NEEDS = {"DuckDB read_json, schema": "duckdb", "Polars scan_ndjson, schema": "polars"}
+
+
+def count(file: str, jobs: int) -> tuple[int, int]:
+    """The answer, by way of every fact that `readiness` keeps."""
+    from webhook.audit.facts import Facts
+    from webhook.audit.source import parallel
+    from webhook.cli.evidence import Collecting
+
+    work = Collecting(audit_log.interest(), audit_log.ours())
+    facts = Facts()
+    for found, _ in parallel.each(parallel.parts([file], jobs), work, jobs=jobs):
+        facts.merge(found)
+    reviewed = sum(
+        fact.review is not None for fact in map(facts.table.__getitem__, facts.which) if fact.resource == "deployments"
+    )
+    return reviewed, sum(facts.counts.values())
+
+
+def run(size: int, *, cpus: int, rounds: int = ROUNDS, folder: Path | None = None) -> str:
+    """Writes a log of that size, lets everyone read it, and returns Markdown. Raises `ValueError` on a wrong answer."""
+    with tempfile.TemporaryDirectory(dir=folder) as made:
+        raw, packed = Path(made) / "audit.log", Path(made) / "audit.log.gz"
+        # Without damage: Polars ends at the first line that is not JSON.
+        planted = audit_log.write(raw, size, trouble=0.0)
+        with packed.open("wb") as file:
+            subprocess.run(["gzip", "-6", "-c", str(raw)], stdout=file, check=True)
+        parts = [
+            f"{describe()}; {cpus} CPUs; {raw.stat().st_size / 1e6:,.0f} MB, {planted.records:,} records, "
+            f"{planted.events:,} of them of writes; best of {rounds}, page cache warm."
+        ]
+        for name, path in (("raw", raw), ("gzip", packed)):
+            timings = [measured(each, path, planted, cpus=cpus, rounds=rounds) for each in CONTENDERS]
+            parts.append(render(name, raw.stat().st_size, [each for each in timings if each is not None]))
+    return "\n\n".join(parts) + "\n"
+
+
+def measured(each: Contender, file: Path, planted: Planted, *, cpus: int, rounds: int) -> Timing | None:
+    """None for a contender that does not read this."""
+    is_packed = file.suffix == ".gz"
+    if (is_packed and not each.packed) or (each.label == "gzip -dc" and not is_packed):
+        return None
+    command = each.command(file, cpus)
+    program = command.split("|")[1].split()[0] if isinstance(command, str) else command[0]
+    missing = _NEEDS.get(each.label)
+    if (missing and find_spec(missing) is None) or shutil.which(program) is None:
+        return Timing(each.label, 0, 0, 0, "not installed")
+    if planted.size > each.limit:
+        return Timing(each.label, 0, 0, 0, f"not waited for beyond {each.limit / 1e6:,.0f} MB")
+    best, least, rss = float("inf"), float("inf"), 0.0
+    for _ in range(rounds):
+        seconds, cpu, peak, out = _timed(each, command, cpus)
+        best, least, rss = min(best, seconds), min(least, cpu), max(rss, peak)
+        if each.answers and (problem := check(out, planted)):
+            raise ValueError(f"{each.label} on {file.name}: {problem}")
+    return Timing(each.label, best, least, rss)
+
+
+def check(out: str, planted: Planted) -> str:
+    """What is wrong with an answer; empty when it is the planted one."""
+    numbers = [int(float(each)) for each in out.split()]
+    events = planted.reads + planted.leases + planted.events
+    if len(numbers) != 2 or numbers != [planted.reviewed, events]:
+        return f"answered {out.strip()!r}; planted were {planted.reviewed} reviewed of {events} events"
+    return ""
+
+
+def _timed(each: Contender, command: Sequence[str] | str, cpus: int) -> tuple[float, float, float, str]:
+    """(seconds, CPU seconds, peak MB of the largest process, what it printed)."""
+    line = ["sh", "-c", command] if isinstance(command, str) else list(command)
+    available = sorted(os.sched_getaffinity(0))[:cpus]
+    with tempfile.TemporaryFile() as errors:
+        began = time.perf_counter()
+        process = subprocess.Popen(
+            line,
+            stdout=subprocess.PIPE if each.answers else subprocess.DEVNULL,
+            stderr=errors,
+            env={**os.environ, "PYTHONPATH": str(ROOT)},
+            preexec_fn=lambda: os.sched_setaffinity(0, available),
+        )
+        out = process.stdout.read() if process.stdout is not None else b""
+        _, status, usage = os.wait4(process.pid, 0)
+        took = time.perf_counter() - began
+        process.returncode = os.waitstatus_to_exitcode(status)
+        if process.stdout is not None:
+            process.stdout.close()
+        if process.returncode:
+            errors.seek(0)
+            raise RuntimeError(f"{each.label}: {errors.read()[-500:].decode(errors='replace')}")
+    return took, usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1000, out.decode()
+
+
+def render(name: str, size: int, timings: Sequence[Timing]) -> str:
+    ours = next(each for each in timings if each.label == "wouldblock")
+    rows = [
+        f"| {name} | time | text a second | × wouldblock | CPU | × wouldblock | memory |",
+        "| --- |" + " ---: |" * 6,
+    ]
+    for each in timings:
+        if each.note:
+            rows.append(f"| {each.label} | {each.note} | | | | | |")
+        else:
+            rows.append(
+                f"| {each.label} | {each.seconds:.2f} s | {size / each.seconds / 1e9:.2f} GB | "
+                f"{each.seconds / ours.seconds:.2f} | {each.cpu:.2f} s | {each.cpu / ours.cpu:.2f} | {each.rss_mb:,.0f} MB |"
+            )
+    return "\n".join(rows)
