@@ -362,6 +362,8 @@ def _param_ref(reader: Reader, spec: Mapping[str, Any]) -> ParamRef | None:
     selector = reader.object(ref, at, "selector")
     if bool(name) == (selector is not None):
         reader.report(at, "expected exactly one of name and selector")
+    if wrong := names.path_segment(name):
+        reader.report((*at, "name"), wrong)
     action = reader.choice(ref, at, "parameterNotFoundAction", ("Allow", "Deny"), required=True)
     return ParamRef(
         name=name,

@@ -45,8 +45,8 @@ def dns_1035_label(text: str) -> str:
 
 def api_version(text: str) -> str:
     """`v1` or `group/v1`."""
-    group, slash, version = text.rpartition("/")
-    if dns_1035_label(version) or (slash and dns_subdomain(group)):
+    group, _, version = text.rpartition("/")
+    if dns_1035_label(version) or (group and dns_subdomain(group)):
         return f"expected a version such as v1, or group/version such as apps/v1, found {_short(text)}"
     return ""
 
@@ -70,7 +70,7 @@ def label_value(text: str) -> str:
 
 def path_segment(text: str) -> str:
     """What may be an object's name at all."""
-    if text in ("", ".", "..") or "/" in text or "%" in text:
+    if text in (".", "..") or "/" in text or "%" in text:
         return f"expected an object's name (not '.', '..', nor with '/' or '%'), found {_short(text)}"
     return ""
 

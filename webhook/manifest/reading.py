@@ -91,7 +91,7 @@ class Reader:
         self, value: Mapping[str, Any], steps: Steps, key: str, allowed: Sequence[str], *, required: bool = False
     ) -> str:
         found = self.text(value, steps, key, required=required)
-        if found and found not in allowed:
+        if found not in allowed and (found or (not required and value.get(key) == "")):
             self.report((*steps, key), f"expected one of {', '.join(allowed)}, found {found!r}")
             return ""
         return found
