@@ -15,7 +15,6 @@ from webhook.cel.emit import Module
 from webhook.cel.env import Env, policy_env, variable_type
 from webhook.cel.facts import Facts, analyse
 from webhook.cel.fold import fold
-from webhook.cel.library import FUNCTIONS
 from webhook.cel.metering import Failure
 from webhook.cel.parser import parse
 from webhook.cel.recursion import room
@@ -24,6 +23,7 @@ from webhook.cel.trace import Step, Tracer
 from webhook.cel.types import Type
 from webhook.cel.unit import CompileError, CompileErrors, Expression, Inputs, Variable
 from webhook.cel.validate import validate
+from webhook.cel.versions import STORED, Version
 
 
 class _Ready(msgspec.Struct, frozen=True):
@@ -42,27 +42,34 @@ class TraceUnit:
         params: bool = False,
         declared: Mapping[str, Type] | None = None,
         undeclared: Collection[str] = (),
+        version: Version = STORED,
     ) -> None:
         """Raises `CompileErrors`."""
-        self.context = Context(Module(), FUNCTIONS)
+        self.context = Context(Module(), Version(version.minor).functions)
         self.variables: dict[str, _Ready] = {}
         types: dict[str, Type] = {}
 
         def env(*, authorizer: bool = True, with_variables: bool = True) -> Env:
             made = policy_env(
-                FUNCTIONS, params=params, authorizer=authorizer, variables=dict(types) if with_variables else None
+                version.functions,
+                params=params,
+                authorizer=authorizer,
+                variables=dict(types) if with_variables else None,
             )
             kept = {name: type for name, type in made.variables.items() if name not in undeclared}
             return msgspec.structs.replace(made, variables={**kept, **(declared or {})})
 
         for variable in variables:
-            ready, type = _ready(variable.text, env(), variable.path)
+            ready, type = _ready(variable.text, env(), variable.path, version)
             self.variables[variable.name] = ready
             types[variable.name] = variable_type(type)
-        self.expressions = [
-            _ready(each.text, env(authorizer=each.authorizer, with_variables=each.variables), each.path)[0]
+        made = [
+            _ready(each.text, env(authorizer=each.authorizer, with_variables=each.variables), each.path, version)
             for each in expressions
         ]
+        self.expressions = [ready for ready, _ in made]
+        self.types = [type for _, type in made]
+        """The static type of each."""
 
     def start(self, inputs: Inputs) -> TraceRun:
         return TraceRun(self, inputs)
@@ -102,16 +109,16 @@ class TraceRun:
         return step.value
 
 
-def _ready(text: str, env: Env, path: str) -> tuple[_Ready, Type]:
+def _ready(text: str, env: Env, path: str, version: Version) -> tuple[_Ready, Type]:
     try:
         with room():
-            checked = check(parse(text), env)
+            checked = check(parse(text, quoted_names=version.quoted_names), env)
             validate(checked)
             folded = fold(checked)
             type = checked.type(checked.tree)
             checked = msgspec.structs.replace(checked, types=sure_types(checked, env))
             return _Ready(checked, analyse(checked, folded)), type
-    except (Failed, RecursionError) as error:
-        raise CompileErrors(
-            [CompileError(path=path, message=str(error) or "expression is nested too deeply")]
-        ) from None
+    except Failed as failed:
+        raise CompileErrors([CompileError(path=path, message=each.message) for each in failed.diagnostics]) from None
+    except RecursionError:
+        raise CompileErrors([CompileError(path=path, message="expression is nested too deeply")]) from None

@@ -17,6 +17,7 @@ from webhook.cel.trace import Step
 from webhook.cel.trace_unit import TraceRun, TraceUnit
 from webhook.cel.tree import Node
 from webhook.cel.unit import Evaluation, Expression, Inputs, Variable, compile_unit
+from webhook.cel.versions import STORED, Version
 from webhook.check.why import deciding, start
 from webhook.errors import InvalidInput, NeedsState, NotComparable, Problem
 from webhook.manifest import build
@@ -102,11 +103,12 @@ def explain(
     state: State,
     folder: Sequence[Mapping[str, Any]],
     params: Sequence[Mapping[str, Any]] = (),
+    version: Version = STORED,
 ) -> Explanation:
     """`folder` holds objects that may be params; `params`, if there are any, take their place whatever the bindings
     refer to. Raises `InvalidInput` for a policy that does not compile."""
     context = Context(request, state=state, clock=time.monotonic, deadline=time.monotonic() + 60)
-    policy, problems = build(spec, bindings, folder=folder, state=state)
+    policy, problems = build(spec, bindings, folder=folder, state=state, version=version)
     if policy is None:
         raise InvalidInput(problems)
     unmatched = unknown = ""
@@ -119,7 +121,7 @@ def explain(
     except (NeedsState, NotComparable) as error:
         unknown = str(error)
     if not unmatched:
-        rounds = tuple(_rounds(_Explainer(spec, context), bindings, folder, params))
+        rounds = tuple(_rounds(_Explainer(spec, context, version), bindings, folder, params))
     return Explanation(spec=spec, request=request, unmatched=unmatched, rounds=rounds, verdict=verdict, unknown=unknown)
 
 
@@ -175,7 +177,7 @@ def _rounds(
 class _Explainer:
     """A policy's expressions in the forms that keep values and that count."""
 
-    def __init__(self, spec: PolicySpec, context: Context) -> None:
+    def __init__(self, spec: PolicySpec, context: Context, version: Version) -> None:
         self.spec = spec
         self.context = context
         declared = bool(spec.variables)
@@ -191,8 +193,10 @@ class _Explainer:
         self._annotations = [self._add(each.expression, variables=declared) for each in spec.audit_annotations]
         variables = [Variable(name=each.name, path=each.name, text=each.expression) for each in spec.variables]
         params = spec.param_kind is not None
-        self._traced = TraceUnit(self._expressions, variables=variables, params=params)
-        self._metered = compile_unit(self._expressions, variables=variables, params=params, metered=True)
+        self._traced = TraceUnit(self._expressions, variables=variables, params=params, version=version)
+        self._metered = compile_unit(
+            self._expressions, variables=variables, params=params, metered=True, version=version
+        )
 
     def _add(self, text: str, *, variables: bool, authorizer: bool = True) -> int:
         path = f"expressions[{len(self._expressions)}]"

@@ -13,6 +13,8 @@ import msgspec
 
 from webhook import cli
 from webhook.audit.render import safe
+from webhook.cel.releases import parse_version
+from webhook.cel.versions import Version
 from webhook.check.explain import Explanation, Part, Round, explain
 from webhook.check.explain_native import Check, explain_native, is_native
 from webhook.check.files import documents
@@ -55,7 +57,8 @@ def run(args: argparse.Namespace) -> int:
     request = _request(args)
     if is_native(args.id):
         return _native(args, request)
-    gathered = gather(args.policies or shipped())
+    version = Version(parse_version(args.kubernetes_version))
+    gathered = gather(args.policies or shipped(), version=version)
     spec = gathered.policies.get(args.id)
     problems = [each for each in gathered.problems if each.policy in (args.id, "")]
     if problems:
@@ -70,6 +73,7 @@ def run(args: argparse.Namespace) -> int:
         state=state,
         folder=gathered.objects,
         params=_params(args.params),
+        version=version,
     )
     if args.output == "json":
         print(as_json(_json(found)))
