@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+import duckdb
 import msgspec
 import pytest
 import yaml
@@ -16,6 +17,7 @@ import yaml
 from webhook.audit.render import masked
 from webhook.audit.tickets.document import MARKER
 from webhook.cli import main
+from webhook.cli import tickets as command
 from webhook.policy import Finding, Metadata, SetRecord, Severity
 
 CANARY = "SECRET-CANARY"
@@ -169,6 +171,18 @@ def test_without_duckdb(log: Any, run: Run, monkeypatch: pytest.MonkeyPatch) -> 
     assert (code, "pip install 'wouldblock[audit]'" in err) == (2, True)
 
 
+def test_too_little_memory_is_told(log: Any, run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    log.write(outcome=log.outcome("no-root"))
+
+    def full(*_: Any, **__: Any) -> None:
+        raise duckdb.OutOfMemoryException("Out of Memory Error")
+
+    monkeypatch.setattr(command, "observe", full)
+    code, _, err = run()
+    assert (code, "needs more memory than DuckDB is given (256MB)" in err) == (2, True)
+    assert files(tmp_path) == {}
+
+
 def test_damaged_tickets_stop_everything(log: Any, run: Run, tmp_path: Path) -> None:
     log.write(outcome=log.outcome("no-root", "tuned"))
     run()
@@ -193,9 +207,9 @@ def test_runs_at_the_same_time_agree(log: Any, run: Run, tmp_path: Path) -> None
     for number in range(20):
         log.write(namespace=f"shop-{number}", outcome=log.outcome("no-root", "tuned"))
     run("--plan")
-    command = [sys.executable, "-m", "webhook", "tickets", str(tmp_path / "audit.log"), *NOW]
-    command += ["--manifest", str(tmp_path / "sets.json"), "--out", str(tmp_path / "tickets")]
-    started = [subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) for _ in range(3)]
+    words = [sys.executable, "-m", "webhook", "tickets", str(tmp_path / "audit.log"), *NOW]
+    words += ["--manifest", str(tmp_path / "sets.json"), "--out", str(tmp_path / "tickets")]
+    started = [subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE) for _ in range(3)]
     said = [each.communicate()[0].decode().splitlines()[-1] for each in started]
     assert [each.returncode for each in started] == [1, 1, 1]
     assert sorted(each.partition(",")[0] for each in said) == [

@@ -39,14 +39,28 @@ def opened(args: argparse.Namespace) -> Iterator[tuple[DuckDBPyConnection, Unrea
     if bool(args.logs) == bool(args.facts):
         raise UserError("give audit logs or --facts DIR, one of them")
     if args.facts:
-        with closing(engine.open_facts(args.facts)) as connection:
+        with closing(engine.open_facts(args.facts)) as connection, _bounded():
             yield connection, Unreadable()
         return
     with tempfile.TemporaryDirectory(prefix="wouldblock-") as folder:
         unreadable = _read(args, Path(folder))
         some = any(Path(folder).glob("cluster=*/day=*/*.parquet"))
-        with closing(engine.open_facts(folder) if some else engine.from_rows([])) as connection:
+        with closing(engine.open_facts(folder) if some else engine.from_rows([])) as connection, _bounded():
             yield connection, unreadable
+
+
+@contextmanager
+def _bounded() -> Iterator[None]:
+    import duckdb
+
+    from webhook.audit.table.engine import MEMORY
+
+    try:
+        yield
+    except duckdb.OutOfMemoryException:
+        raise UserError(
+            f"the question needs more memory than DuckDB is given ({MEMORY}): ask for fewer days or clusters at once"
+        ) from None
 
 
 def _read(args: argparse.Namespace, folder: Path) -> Unreadable:

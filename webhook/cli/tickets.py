@@ -13,7 +13,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from webhook import cli
-from webhook.audit.owners import Owners, read_owners
 from webhook.audit.render import safe
 from webhook.audit.report.standing import Catalogue
 from webhook.audit.tickets import alertmanager, plan
@@ -25,7 +24,7 @@ from webhook.audit.tickets.observe import observe
 from webhook.audit.tickets.reconcile import Change, reconcile
 from webhook.audit.tickets.settle import DEFAULTS, Proof
 from webhook.cli import evidence, tables
-from webhook.cli.common import add_policy_flags
+from webhook.cli.common import add_owner_flags, add_policy_flags, owners_of
 from webhook.errors import UserError
 from webhook.policy import Severity
 from webhook.state import EMPTY, read_snapshot
@@ -70,7 +69,7 @@ def register(parser: argparse.ArgumentParser) -> None:
     )
     add_policy_flags(parser)
     evidence.add_manifest_flag(parser)
-    parser.add_argument("--owners", type=Path, metavar="FILE", help="who owns what (namespaces, workloads → owner)")
+    add_owner_flags(parser)
     parser.add_argument("--now", metavar="TIME", help="what today is, RFC 3339 (default: the clock)")
     group = parser.add_argument_group("when a violation is proven gone")
     group.add_argument(
@@ -126,6 +125,7 @@ def run(args: argparse.Namespace) -> int:
     clients = _clients(args)
     folder = Folder(args.out)
     records = evidence.records_of(args)
+    owners = owners_of(args, read_snapshot(args.snapshot) if args.snapshot else EMPTY)
     # Read the logs before the lock: that may take long, and changes nothing.
     with (
         tables.opened(args) as (facts, unreadable),
@@ -135,7 +135,7 @@ def run(args: argparse.Namespace) -> int:
         observed = observe(
             facts,
             Catalogue(records),
-            owners_of(args),
+            owners,
             stored=tickets(stored),
             scope=args.by,
             least=Severity(args.severity),
@@ -182,14 +182,6 @@ def run(args: argparse.Namespace) -> int:
 def _now(text: str | None) -> datetime.datetime:
     micros = evidence.moment(text, flag="--now", now=0) or time.time_ns() // 1_000
     return datetime.datetime.fromtimestamp(micros // 1_000_000, datetime.UTC)
-
-
-def owners_of(args: argparse.Namespace) -> Owners:
-    """By the map file, then by what a snapshot says of Namespaces."""
-    return Owners(
-        read_owners(args.owners) if args.owners else (),
-        state=read_snapshot(args.snapshot) if args.snapshot else EMPTY,
-    )
 
 
 def _path(folder: Folder, stored: Mapping[str, Stored], ticket: Ticket) -> Path:
