@@ -16,6 +16,7 @@ import uuid
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -25,6 +26,7 @@ from tests.e2e.plane.answers import Answering, Review
 from tests.e2e.plane.cluster import Cluster, Event, wait_for
 from tests.e2e.plane.webhooks import Installation, Webhook, wouldblock
 from webhook.annotations import REVIEWED, WEBHOOK_NAME, decode
+from webhook.audit.table.engine import open_facts
 
 Make = Callable[..., Any]
 
@@ -72,7 +74,7 @@ def installed(namespace: str, install: Make) -> Installation:
     return made
 
 
-def test_dead(cluster: Cluster, namespace: str, installed: Installation) -> None:
+def test_dead(cluster: Cluster, namespace: str, installed: Installation, tmp_path: Path) -> None:
     """Objects are created, quickly; the log names each as failed open, and readiness counts them: blind."""
     for number in range(3):
         assert create(cluster.http, namespace, f"before-{number}").status_code == 201
@@ -105,6 +107,17 @@ def test_dead(cluster: Cluster, namespace: str, installed: Installation) -> None
     (row,) = report["verdicts"]
     assert row["gaps"]["failed_open"] == 5
     assert row["coverage"] == {"reviewed": 3, "of": 8, "share": 3 / 8}
+
+    wouldblock("facts", cluster.audit_log, "--out", tmp_path / "facts")
+    with open_facts(tmp_path / "facts") as connection:
+        outcomes = connection.execute(
+            "SELECT result, count(*) FROM writes WHERE namespace = $1 AND resource = 'pods' AND subresource = '' "
+            "AND NOT rejected AND NOT dry_run GROUP BY ALL ORDER BY ALL",
+            [namespace],
+        ).fetchall()
+        blind = connection.execute("SELECT name FROM blind WHERE namespace = $1 ORDER BY time", [namespace]).fetchall()
+    assert outcomes == [("failed_open", 5), ("reviewed", 3)]
+    assert blind == [("by-kubectl",), *((f"after-{number}",) for number in range(4))]
 
 
 def test_silent(cluster: Cluster, namespace: str, installed: Installation) -> None:

@@ -22,6 +22,7 @@ from tests.e2e.plane.binaries import Binaries
 from tests.e2e.plane.cluster import Cluster, wait_for
 from tests.e2e.plane.webhooks import Installation, wouldblock
 from webhook.annotations import decode
+from webhook.audit.table.engine import open_facts
 
 TAG, MEMORY, BASELINE, RESTRICTED = (
     "image-tag-mutable",
@@ -169,12 +170,12 @@ def test_predicted_is_denied_and_nothing_else(plane: Cluster, tmp_path: Path) ->
     try:
         installed.register(probe="probing")
         before = log.send_all(prefix="")
-        _the_story(plane, log, before)
+        _the_story(plane, log, before, tmp_path / "facts")
     finally:
         installed.stop()
 
 
-def _the_story(plane: Cluster, log: Log, before: list[tuple[Write, str, httpx.Response]]) -> None:
+def _the_story(plane: Cluster, log: Log, before: list[tuple[Write, str, httpx.Response]], facts: Path) -> None:
     assert [answer.text for _, _, answer in before if answer.status_code not in (200, 201)] == []
     assert len([each for each, _, _ in before if not each.dry_run]) >= 200
 
@@ -187,6 +188,16 @@ def _the_story(plane: Cluster, log: Log, before: list[tuple[Write, str, httpx.Re
     assert said[TAG, "shop"]["violations"] == 11
     assert said[TAG, "shop"]["outside"]["dry_run"] == 8
     assert said[MEMORY, "shop"]["open"] == 15
+
+    # The facts table counts the same, in SQL.
+    wouldblock("facts", plane.audit_log, "--out", facts)
+    with open_facts(facts) as connection:
+        counted = connection.execute(
+            "SELECT policy, namespace, count(*) FROM findings WHERE source = 'wouldblock' AND result = 'violation' "
+            "AND NOT rejected AND NOT dry_run GROUP BY ALL"
+        ).fetchall()
+    violations = {(policy, namespace): count for policy, namespace, count in counted}
+    assert {key: violations.get(key, 0) for key in VERDICTS} == {key: said[key]["violations"] for key in VERDICTS}
 
     # What that predicts, if what is `enforce` is enforced: write by write, from the log alone.
     promoted = {key for key, verdict in VERDICTS.items() if verdict == "enforce" and key[0] in ASKED}
@@ -213,6 +224,15 @@ def _the_story(plane: Cluster, log: Log, before: list[tuple[Write, str, httpx.Re
     again = log.send_all(prefix="again-")
     denied = [each for each, _, answer in again if _denied(answer)]
     assert denied == predicted
+    # A second run adds what is new: each of these refusals, by the policy that refused.
+    wouldblock("facts", plane.audit_log, "--out", facts)
+    with open_facts(facts) as connection:
+        refused = connection.execute("SELECT audit_id, policy FROM findings WHERE source = 'denial'").fetchall()
+    identities = {identity: _denied(answer) for _, identity, answer in again}
+    assert {identity for identity, _ in refused if identity in identities} == {
+        identity for identity, was in identities.items() if was
+    }
+    assert {policy for identity, policy in refused if identity in identities} <= {policy for policy, _ in promoted}
     others = [answer for each, _, answer in again if each not in denied]
     # What was denied at first is not there to be deleted before it is replaced.
     assert {answer.status_code for answer in others} <= {200, 201, 404}

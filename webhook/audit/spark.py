@@ -75,13 +75,14 @@ def once(rows: DataFrame) -> DataFrame:
 
     names = [column.name for column in COLUMNS]
     content = [name for name in names if name != "requests"]
-    merged = rows.groupBy(*content).agg(functions.sum("requests").cast("int").alias("requests"))
+    # All that is asked is within one request, so one exchange does.
+    merged = rows.repartition("cluster", "request").groupBy(*content)
+    counted = merged.agg(functions.sum("requests").cast("int").alias("requests"))
     # Spark's windows take nulls for equal, as ours do.
     most = functions.max("weight").over(Window.partitionBy(*WRITE))
-    heaviest = merged.withColumn("most", most).where("weight = most").select(*names)
-    whole = merged.where("time IS NOT NULL").select("cluster", "request").distinct()
-    lost = heaviest.where("time IS NULL").join(whole, ["cluster", "request"], "left_anti")
-    return heaviest.where("time IS NOT NULL").unionByName(lost)
+    whole = functions.max("time").over(Window.partitionBy("cluster", "request"))
+    weighed = counted.withColumn("most", most).withColumn("whole", whole)
+    return weighed.where("weight = most AND (time IS NOT NULL OR whole IS NULL)").select(*names)
 
 
 def write(rows: DataFrame, folder: str, *, mode: str = "errorifexists") -> None:
