@@ -37,6 +37,7 @@ examples:
   wouldblock cel eval 'object.spec.replicas > 2' --object deployment.yaml
   kubectl get pod web -o json | wouldblock cel eval 'object.spec.containers.map(c, c.image)' --object -
   wouldblock cel eval --jsonl < requests.jsonl
+  wouldblock cel eval --object deployment.yaml      without an expression, on a terminal: a prompt (:help there)
 
 A line of --jsonl: {"id", "expression", "object", "oldObject", "params", "namespaceObject", "request",
 "variables": [{"name", "expression"}], "return"}; all but the expression may be absent, and what is absent is not
@@ -81,7 +82,8 @@ def register(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    if args.jsonl == (args.expression is not None):
+    prompt = args.expression is None and not args.jsonl and sys.stdin.isatty() and sys.stdout.isatty()
+    if args.jsonl == (args.expression is not None) and not prompt:
         raise UserError("cel eval: give one expression, or --jsonl and requests on standard input")
     version = Version(parse_version(args.kubernetes_version), new=args.new)
     if args.jsonl:
@@ -96,6 +98,12 @@ def run(args: argparse.Namespace) -> int:
     # For one expression at the prompt the usual variables are declared, and null where no file says more.
     for name in ("object", "oldObject", "namespaceObject", "request"):
         request.setdefault(name, None)
+    if prompt:
+        from webhook.cli import cel_prompt
+        from webhook.cli.cel_session import Session
+
+        session = Session(request, version, read=document, evaluate=evaluated, show=show)
+        return cel_prompt.run(session, version)
     if args.python:
         return _python(request, version)
     answer = evaluated(request, version)
