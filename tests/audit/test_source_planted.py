@@ -29,7 +29,8 @@ def reading(
     for part in parts or [parallel.Part(str(file))]:
         trouble = Unreadable()
         collector = Collector(interest=interest, is_ours=Ours((WEBHOOK_NAME,)), unreadable=trouble)
-        for found in parallel.read_part(part, trouble, skip_reads=skip_reads):
+        wanted = interest.wants if skip_reads else None
+        for found in parallel.read_part(part, trouble, skip_reads=skip_reads, wanted=wanted):
             collector.add(found)
         facts.merge(collector.facts)
         unreadable.merge(trouble)

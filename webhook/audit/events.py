@@ -81,10 +81,17 @@ _body = msgspec.json.Decoder(Body)
 FINAL = {"ResponseComplete": 3, "Panic": 2, "ResponseStarted": 1, "RequestReceived": 0}
 """Which stage of a request says most; stages that are not in it are no stages."""
 
-READS = frozenset((b"get", b"list", b"watch"))
 CONNECT = frozenset(("exec", "attach", "portforward", "proxy"))
 """Subresources whose requests are CONNECT to admission, whatever the verb."""
-_CONNECT_URI = re.compile(rb"/(?:exec|attach|portforward|proxy)(?:[/?]|$)")
+CONNECT_PATH = re.compile(rb'/(?:exec|attach|portforward|proxy)[/?"]').search
+"""In the URI of a GET that is CONNECT to admission."""
+HEAD = b'{"kind":"Event","apiVersion":"audit.k8s.io/'
+"""How the API server begins an event."""
+VERB = b'"verb":"'
+READ_INITIALS = b"glw"
+"""How `get`, `list` and `watch` begin, and no other verb of the API server's."""
+_CLOSE = ord("}")
+_SUBRESOURCE = b'"subresource":"'
 
 _HEAD = re.compile(
     rb'\{"kind":"Event","apiVersion":"audit\.k8s\.io/v1[a-z0-9]*","level":"[A-Za-z]+","auditID":"[^"]*",'
@@ -127,24 +134,30 @@ def is_event(event: Event) -> bool:
     return bool(event.verb) and bool(event.kind or event.audit_id or event.user or event.object_ref)
 
 
-def glance(line: bytes) -> tuple[bool, bytes, bytes] | None:
-    """(is a read, resource, subresource) without parsing, or None when the line has to be parsed to know.
+def glance(text: bytes, start: int = 0, end: int = -1) -> tuple[bool, bytes, bytes] | None:
+    """(is a read, resource, subresource) of the event in `text[start:end]`, without parsing; None: parse to know.
 
-    Only for whole lines in the API server's own field order: there the first `"verb":"` is the audit verb, since
+    Only for whole events in the API server's own field order: there the first `"verb":"` is the audit verb, since
     every string before it has its quotes escaped, and the first `"objectRef":{` comes before the bodies.
     """
-    head = _HEAD.match(line)
-    if head is None or not line.endswith(b"}"):
+    if end < 0:
+        end = len(text)
+    verb = text.find(VERB, start, end)
+    if verb < 0 or text[end - 1] != _CLOSE or not text.startswith(HEAD, start):
         return None
-    if head[2] in READS and _CONNECT_URI.search(head[1]) is None:
+    if text[verb + len(VERB)] in READ_INITIALS and CONNECT_PATH(text, start, verb) is None:
         return True, b"", b""
-    start = line.find(_REF, head.end())
-    if start < 0:
+    at = text.find(_REF, verb, end)
+    if at < 0:
         return None
-    start += len(_REF)
-    ref = line[start : line.find(b"}", start)]
-    sub = ref.find(b'"subresource":"')
-    return False, ref[: ref.find(b'"')], ref[sub + 15 : ref.find(b'"', sub + 15)] if sub >= 0 else b""
+    at += len(_REF)
+    stop = text.find(b"}", at, end)
+    sub = text.find(_SUBRESOURCE, at, stop)
+    subresource = b""
+    if sub >= 0:
+        sub += len(_SUBRESOURCE)
+        subresource = text[sub : text.find(b'"', sub, stop)]
+    return False, text[at : text.find(b'"', at, stop)], subresource
 
 
 def minute(line: bytes) -> bytes:

@@ -19,6 +19,7 @@ from webhook.audit.attribution import UNKNOWN, Origin, origin
 from webhook.audit.events import Event
 from webhook.audit.fact import Annotations, Fact, Own
 from webhook.audit.source import Events, Lines, Unreadable
+from webhook.audit.source.raw import REVIEWED
 
 
 class Write(Struct):
@@ -41,6 +42,14 @@ class Interest(Struct, frozen=True):
     everything: bool = False
     dull: frozenset[bytes] = frozenset()
     """Resources and subresources that are left out of `everything`, unless somebody reviewed the write."""
+
+    def wants(self, resource: bytes, subresource: bytes) -> bool:
+        """Whether writes to it are worth parsing, also when nobody reviewed them."""
+        if subresource and (resource, subresource) in self.subresources:
+            return True
+        if not subresource and resource in self.resources:
+            return True
+        return self.everything and resource not in self.dull and subresource not in self.dull
 
 
 class Reading:
@@ -70,6 +79,8 @@ class Reading:
         counts, minutes = self.counts, self.minutes
         if found.reads:
             counts["reads"] += found.reads
+        if found.others:
+            counts["other_resources"] += found.others
         minutes |= found.minutes
         self.server_minors |= found.server_minors
         glance, minute = events.glance, events.minute
@@ -94,13 +105,9 @@ class Reading:
             self.server_minors.add(minor)
 
     def _matters(self, line: bytes, seen: tuple[bool, bytes, bytes]) -> bool:
-        read, resource, subresource = seen
-        if read:
+        if seen[0]:
             return False
-        interest = self._interest
-        known = (resource, subresource) in interest.subresources if subresource else resource in interest.resources
-        known = known or (interest.everything and resource not in interest.dull and subresource not in interest.dull)
-        return known or b'/reviewed":' in line or b'/validation_failure":' in line
+        return self._interest.wants(*seen[1:]) or any(mark in line for mark in REVIEWED)
 
     def _parse(self, line: bytes, file: str, offset: int, *, open_end: bool) -> None:
         try:

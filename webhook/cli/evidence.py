@@ -156,7 +156,8 @@ class Collecting(msgspec.Struct, frozen=True):
     def __call__(self, part: parallel.Part, progress: source.Progress) -> tuple[Facts, Unreadable]:
         unreadable = Unreadable()
         collector = Collector(interest=self.interest, is_ours=self.ours, unreadable=unreadable)
-        for found in parallel.read_part(part, unreadable, skip_reads=True, progress=progress):
+        wanted = self.interest.wants
+        for found in parallel.read_part(part, unreadable, skip_reads=True, wanted=wanted, progress=progress):
             collector.add(found)
         return collector.facts, unreadable
 

@@ -15,6 +15,7 @@ from webhook.audit import events
 from webhook.audit.events import Event
 from webhook.audit.source import aks, cloudwatch, gke, native, otlp, prefixed, shipped
 from webhook.audit.source.envelope import Keys, Origin
+from webhook.audit.source.raw import Sieve
 from webhook.audit.source.record import NATIVE, Events, Lines, Record
 from webhook.audit.source.unreadable import Unreadable
 
@@ -76,11 +77,20 @@ class Opened:
             Lines(self.file, offset, [line], open_end, [offset], origin.format or NATIVE, origin.cluster)
         )
 
-    def skipped(self, offset: int, reads: int, minutes: set[bytes], minors: set[int]) -> None:
-        """Reads of the raw log that nobody asked for."""
-        self.recognised += reads
+    def skipped(self, offset: int, sieve: Sieve) -> None:
+        """Events of the raw log that nobody asked for."""
+        self.recognised += sieve.reads + sieve.others
         self._batches.append(
-            Lines(self.file, offset, [], offsets=[], reads=reads, minutes=minutes, server_minors=minors)
+            Lines(
+                self.file,
+                offset,
+                [],
+                offsets=[],
+                reads=sieve.reads,
+                others=sieve.others,
+                minutes=sieve.minutes,
+                server_minors=sieve.server_minors,
+            )
         )
 
     def open(self, value: bytes, offset: int) -> bool:

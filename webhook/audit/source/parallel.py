@@ -86,18 +86,23 @@ def _border(stream: BinaryIO, at: int, size: int) -> int:
 
 
 def read_part(
-    part: Part, unreadable: Unreadable, *, skip_reads: bool = False, progress: Progress = lambda _file, _bytes: None
+    part: Part,
+    unreadable: Unreadable,
+    *,
+    skip_reads: bool = False,
+    wanted: raw.Wanted | None = None,
+    progress: Progress = lambda _file, _bytes: None,
 ) -> Iterator[Lines | Events]:
     """The events of one part, as `read` gives those of a whole file."""
     if part.start == 0 and part.stop < 0:
         from webhook.audit.source import read
 
-        yield from read([part.file], unreadable, skip_reads=skip_reads, progress=progress)
+        yield from read([part.file], unreadable, skip_reads=skip_reads, wanted=wanted, progress=progress)
         return
     with Path(part.file).open("rb") as stream:
         stream.seek(part.start)
         text = blocks(part.file, stream, unreadable, progress, size=part.stop - part.start if part.stop >= 0 else -1)
-        yield from events_in(part.file, text, unreadable, skip_reads=skip_reads, offset=part.start)
+        yield from events_in(part.file, text, unreadable, skip_reads=skip_reads, wanted=wanted, offset=part.start)
 
 
 def each(

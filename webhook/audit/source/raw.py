@@ -6,65 +6,84 @@ escaped, so the first `"verb":"` of an event is its own. A line that is not exac
 
 from __future__ import annotations
 
-import re
+from collections.abc import Callable
 
 import msgspec
 
 from webhook.audit import events
 
-HEAD = b'{"kind":"Event","apiVersion":"audit.k8s.io/'
+HEAD = events.HEAD
+Wanted = Callable[[bytes, bytes], bool]
+"""(resource, subresource) → whether writes to it matter to somebody."""
 NEXT = b"}" + HEAD
 """Two events in one line."""
-_VERB = b'"verb":"'
-_CONNECT = re.compile(rb'/(?:exec|attach|portforward|proxy)[/?"]').search
-"""In the path of a GET that is CONNECT to admission."""
 _RECEIVED = b'"requestReceivedTimestamp":"'
 _MINUTE = len("2026-11-24T21:43")
 _COMPONENT = b'"userAgent":"kube-'
-_CLOSE, _GET, _LIST, _WATCH = b"}glw"
-"""What ends an event, and how the verbs of reads begin; no other verb of Kubernetes' begins so."""
+_CLOSE = ord("}")
+_GET, _LIST, _WATCH = events.READ_INITIALS
+REVIEWED = (b'/reviewed":', b'/validation_failure":')
+"""Annotations that make a write matter, whatever it is about."""
 
 
 class Sieve:
-    """Counts the reads in one block of whole lines, and gives the rest back."""
+    """Counts what nobody wants in one block of whole lines, and gives the rest back."""
 
-    __slots__ = ("_text", "minutes", "reads", "server_minors")
+    __slots__ = ("_dull", "_text", "_wanted", "minutes", "others", "reads", "server_minors")
 
-    def __init__(self, text: bytes) -> None:
+    def __init__(self, text: bytes, wanted: Wanted | None, dull: dict[tuple[bytes, bytes], bool]) -> None:
+        """`dull` is what `wanted` has said so far, for all blocks together."""
         self._text = text
+        self._wanted = wanted
+        self._dull = dull
         self.reads = 0
+        self.others = 0
+        """Writes to what nobody wants."""
         self.minutes: set[bytes] = set()
         self.server_minors: set[int] = set()
 
     def skip(self, at: int, stop: int) -> tuple[int, int]:
-        """Skips reads from `at` on: (where the first other line begins, where it ends). `stop` is behind a newline."""
+        """Skips from `at` on: (where the first line begins that matters, where it ends). `stop` is behind a newline."""
         text, minutes = self._text, self.minutes
-        find, rfind, starts = text.find, text.rfind, text.startswith
-        reads, shift = 0, len(_RECEIVED)
+        find, rfind, starts, connect = text.find, text.rfind, text.startswith, events.CONNECT_PATH
+        head, verb_, received_, shift = HEAD, events.VERB, _RECEIVED, len(_RECEIVED)
+        reads = others = end = 0
         last = b""
         while at < stop:
             end = find(b"\n", at, stop)
-            verb = find(_VERB, at, end)
-            if verb < 0 or text[end - 1] != _CLOSE or not starts(HEAD, at):
+            verb = find(verb_, at, end)
+            if verb < 0 or text[end - 1] != _CLOSE or not starts(head, at):
                 break
             kind = text[verb + 8]
-            if kind == _GET:
-                if _CONNECT(text, at, verb) is not None:
-                    break
-            elif kind != _WATCH and kind != _LIST:
+            if kind == _LIST or kind == _WATCH or (kind == _GET and connect(text, at, verb) is None):  # noqa: SIM109
+                reads += 1
+            elif self._is_dull(at, end):
+                others += 1
+            else:
                 break
             # The last one: bodies come before it.
-            received = rfind(_RECEIVED, verb, end)
-            if received < 0:
-                break
-            minute = text[received + shift : received + shift + _MINUTE]
-            if minute != last:
-                minutes.add(minute)
-                last = minute
-            reads += 1
+            received = rfind(received_, verb, end)
+            if received >= 0:
+                minute = text[received + shift : received + shift + _MINUTE]
+                if minute != last:
+                    minutes.add(minute)
+                    last = minute
             at = end + 1
         self.reads += reads
+        self.others += others
         return (at, end) if at < stop else (stop, stop)
+
+    def _is_dull(self, at: int, end: int) -> bool:
+        if self._wanted is None:
+            return False
+        text = self._text
+        seen = events.glance(text, at, end)
+        if seen is None or seen[0]:
+            return False
+        dull = self._dull.get(seen[1:])
+        if dull is None:
+            dull = self._dull[seen[1:]] = not self._wanted(*seen[1:])
+        return dull and not any(text.find(mark, at, end) >= 0 for mark in REVIEWED)
 
     def look(self, start: int, stop: int) -> None:
         """Learns the server's version from the lines in `text[start:stop]`."""

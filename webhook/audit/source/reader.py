@@ -26,10 +26,16 @@ _BASE64 = re.compile(rb"H4sI[A-Za-z0-9+/]{40,}={0,2}")
 
 
 def events_in(
-    file: str, blocks: Iterable[bytes], unreadable: Unreadable, *, skip_reads: bool = False, offset: int = 0
+    file: str,
+    blocks: Iterable[bytes],
+    unreadable: Unreadable,
+    *,
+    skip_reads: bool = False,
+    wanted: raw.Wanted | None = None,
+    offset: int = 0,
 ) -> Iterator[Lines | Events]:
     """Everything in the text of one file, which begins at `offset`."""
-    reader = Reader(file, unreadable, skip_reads=skip_reads, offset=offset)
+    reader = Reader(file, unreadable, skip_reads=skip_reads, wanted=wanted, offset=offset)
     for block in blocks:
         reader.feed(block)
         yield from reader.take()
@@ -40,9 +46,19 @@ def events_in(
 class Reader:
     """Takes a file's text in blocks of any size."""
 
-    def __init__(self, file: str, unreadable: Unreadable, *, skip_reads: bool = False, offset: int = 0) -> None:
+    def __init__(
+        self,
+        file: str,
+        unreadable: Unreadable,
+        *,
+        skip_reads: bool = False,
+        wanted: raw.Wanted | None = None,
+        offset: int = 0,
+    ) -> None:
         self._opened = Opened(file, unreadable)
         self._skip_reads = skip_reads
+        self._wanted = wanted
+        self._dull: dict[tuple[bytes, bytes], bool] = {}
         self._offset = offset
         """Of the first byte of the block that is being taken."""
         self._tail: list[bytes] = []
@@ -149,7 +165,7 @@ class Reader:
         """Takes the lines in `text[at:stop]`, whose offset is `base`; where it stopped: a document begins there."""
         sieve = None
         if self._skip_reads and self._table is None and text.find(raw.NEXT, at, stop) < 0:
-            sieve = raw.Sieve(text)
+            sieve = raw.Sieve(text, self._wanted, self._dull)
         first = at
         while at < stop:
             if sieve is not None:
@@ -161,9 +177,9 @@ class Reader:
             if self._line(text[at:end], base + at):
                 break
             at = end + 1
-        if sieve is not None and sieve.reads:
+        if sieve is not None and (sieve.reads or sieve.others):
             sieve.look(first, at)
-            self._opened.skipped(base + first, sieve.reads, sieve.minutes, sieve.server_minors)
+            self._opened.skipped(base + first, sieve)
         return at
 
     def _line(self, line: bytes, offset: int, *, open_end: bool = False, again: bool = False) -> bool:

@@ -17,7 +17,7 @@ class Lines(msgspec.Struct):
     """Lines of one file that hold an audit event in the API server's JSON, or should.
 
     They may come from anywhere in the file: an event is a line of its own in a raw log, and a string in many
-    envelopes. Reads (`get`, `list`, `watch`) may be left out: then they are counted here.
+    envelopes. What nobody asked for may be left out: then it is counted here.
     """
 
     file: str
@@ -34,6 +34,8 @@ class Lines(msgspec.Struct):
     """What the export says of the cluster; empty when it says nothing."""
     reads: int = 0
     """Events that were left out because they only read."""
+    others: int = 0
+    """Writes that were left out because nobody wants what they are about."""
     minutes: set[bytes] = msgspec.field(default_factory=set)
     """Minutes of the events that were left out, `2026-11-24T21:43`."""
     server_minors: set[int] = msgspec.field(default_factory=set)
