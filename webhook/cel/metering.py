@@ -36,6 +36,11 @@ def attempt(call: Any, *arguments: Any) -> Any:
 
 def charged(activation: Any, cost: Cost, call: Any, *arguments: Any) -> Any:
     """A strict call whose cost depends on its arguments and result."""
+    least = cost(arguments, None)
+    if activation.cost + least > activation.limit and not any(each.__class__ is Failure for each in arguments):
+        # The server makes the call first. It ends the expression in any case, and we have not its speed.
+        activation.cost += least
+        raise OverLimit
     result = attempt(call, *arguments)
     if result.__class__ is Failure and (len(arguments) > 2 or arguments[-1].__class__ is Pattern):
         # Such calls are not charged if an argument fails before the last one is evaluated.
