@@ -56,8 +56,7 @@ class Corpus:
         self._objects: dict[str, Any] = held | first["objects"]
         self.rows: list[dict[str, Any]] = rows
         self.verdicts: dict[str, Verdict | None] = {}
-        """By all that they hang on: rows that differ in their actions alone are evaluated once, for they cost ten million
-        units."""
+        """By all that they hang on: rows that differ in their actions alone are evaluated once."""
 
     def object(self, name: Any) -> Any:
         return self._objects[name] if isinstance(name, str) else name

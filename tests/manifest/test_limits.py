@@ -1,0 +1,272 @@
+"""Limits of cost: what the server says where they are reached, and that nobody pays for them where they are far."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+import pytest
+
+from tests.manifest.conftest import Bench
+from webhook.errors import DeadlineExceeded
+from webhook.evaluate import evaluate
+from webhook.manifest.evaluation import Evaluator
+from webhook.manifest.layout import BUDGET, CONDITIONS_BUDGET, Grants
+from webhook.manifest.metered import OUT_OF_BUDGET, Metered
+from webhook.policy import Context, Policy, Verdict
+from webhook.policyset import PolicySet
+from webhook.state import EMPTY
+
+EXCEEDED = "operation cancelled: actual cost limit exceeded"
+TRIPLE = "object.spec.l.all(a, object.spec.l.all(b, object.spec.l.all(c, a + b + c >= 0)))"
+"""At 100 elements about six million units."""
+DOUBLE = "object.spec.l.all(a, object.spec.l.all(b, a + b >= 0))"
+"""About ninety thousand."""
+WIDGET = {
+    "apiVersion": "example.dev/v1",
+    "kind": "Widget",
+    "metadata": {"name": "w", "namespace": "shop"},
+    "spec": {"l": [*range(100)], "s": "x" * 2_000, "names": [f"n{each}" for each in range(300)]},
+}
+
+
+@pytest.fixture
+def tenth(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Budgets of a tenth, since ten million units take seconds; the corpus has them in full (`test_vap_corpus`)."""
+    monkeypatch.setattr(Grants, "at", lambda *_: None)
+    monkeypatch.setattr("webhook.manifest.metered.BUDGET", BUDGET // 10)
+    monkeypatch.setattr("webhook.manifest.metered.CONDITIONS_BUDGET", CONDITIONS_BUDGET // 10)
+
+
+@pytest.fixture
+def metered(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The policies that the counting form was asked about, one an evaluation."""
+    asked: list[str] = []
+    decide = Metered.decide
+
+    def spy(self: Metered, *arguments: Any) -> Any:
+        asked.append(self._spec.id)
+        return decide(self, *arguments)
+
+    monkeypatch.setattr(Metered, "decide", spy)
+    return asked
+
+
+def said(verdict: Verdict | None) -> list[tuple[int, str, bool]] | None:
+    return None if verdict is None else [(each.index, each.message, each.error) for each in verdict.findings]
+
+
+def run(bench: Bench, obj: dict[str, Any], validations: Any, **spec: Any) -> list[tuple[int, str, bool]] | None:
+    return said(bench.verdict(bench.policy(validations, **spec), obj))
+
+
+def test_the_limit_of_an_expression_is_an_error_of_that_one(bench: Bench, metered: list[str]) -> None:
+    found = run(bench, WIDGET, [TRIPLE, "object.metadata.name == 'x'"])
+    assert found == [
+        (0, f"expression '{TRIPLE}' resulted in error: {EXCEEDED}", True),
+        (1, "failed expression: object.metadata.name == 'x'", False),
+    ]
+    assert metered
+    assert run(bench, WIDGET, [TRIPLE], failurePolicy="Ignore") == []
+
+
+@pytest.mark.usefixtures("tenth")
+def test_the_budget_replaces_all_decisions(bench: Bench) -> None:
+    found = run(bench, WIDGET, ["false", *[DOUBLE] * 15])
+    assert found == [(0, OUT_OF_BUDGET, True)]
+    assert run(bench, WIDGET, ["false", *[DOUBLE] * 15], failurePolicy="Ignore") == []
+
+
+@pytest.mark.usefixtures("tenth")
+def test_messages_of_validations_that_pass_count(bench: Bench) -> None:
+    costly = {"expression": "true", "messageExpression": f"{DOUBLE} ? 'a' : 'b'"}
+    lost = f"failed messageExpression: {OUT_OF_BUDGET}"
+    assert run(bench, WIDGET, [costly] * 15) == [(each, lost, True) for each in range(15)]
+    assert run(bench, WIDGET, [costly] * 2) == []
+
+
+def test_a_message_over_its_limit_is_not_used(bench: Bench) -> None:
+    validation = {"expression": "false", "message": "static", "messageExpression": f"{TRIPLE} ? 'a' : 'b'"}
+    assert run(bench, WIDGET, [validation]) == [(0, "static", False)]
+
+
+@pytest.mark.usefixtures("tenth")
+def test_match_conditions_have_a_budget_of_their_own(bench: Bench) -> None:
+    conditions = [{"name": f"c{each}", "expression": DOUBLE} for each in range(4)]
+    assert run(bench, WIDGET, ["false"], matchConditions=conditions) == [(0, OUT_OF_BUDGET, True)]
+    assert run(bench, WIDGET, ["false"], matchConditions=conditions, failurePolicy="Ignore") is None
+    # All of them are evaluated, though the first one is false.
+    first = [{"name": "first", "expression": "false"}, *conditions]
+    assert run(bench, WIDGET, ["false"], matchConditions=first) == [(0, OUT_OF_BUDGET, True)]
+    assert run(bench, WIDGET, ["false"], matchConditions=conditions[:2]) == [(0, "failed expression: false", False)]
+
+
+@pytest.mark.usefixtures("tenth")
+def test_audit_annotations_have_a_budget_of_their_own(bench: Bench) -> None:
+    costly = [{"key": f"k{each}", "valueExpression": f"{DOUBLE} ? 'a' : 'b'"} for each in range(20)]
+    verdict = bench.verdict(bench.policy(["false"], auditAnnotations=costly), WIDGET)
+    assert said(verdict) == [(0, OUT_OF_BUDGET, True)]
+    assert verdict is not None
+    assert verdict.annotations == ()
+    verdict = bench.verdict(bench.policy(["false"], auditAnnotations=costly[:2]), WIDGET)
+    assert verdict is not None
+    assert verdict.annotations == (("k0", "a"), ("k1", "a"))
+
+
+def test_a_variable_has_the_limit_of_an_expression(bench: Bench) -> None:
+    variables = [{"name": "v", "expression": TRIPLE}]
+    text = f"expression 'variables.v' resulted in error: composited variable \"v\" fails to evaluate: {EXCEEDED}"
+    assert run(bench, WIDGET, ["variables.v", "true || variables.v"], variables=variables) == [(0, text, True)]
+
+
+def test_a_call_that_must_exceed_the_limit_is_not_made(bench: Bench) -> None:
+    """Ten thousand texts compared with one another would take seconds."""
+    many = WIDGET | {"spec": {"l": [f"text {each}" for each in range(1_500)]}}
+    for text in ("object.spec.l.distinct().size() > 0", "sets.equivalent(object.spec.l, object.spec.l)"):
+        assert run(bench, many, [text]) == [(0, f"expression '{text}' resulted in error: {EXCEEDED}", True)]
+    more = WIDGET | {"spec": {"l": [f"text {each}" for each in range(50_000)]}}
+    # At once above the budget, too: five thousand million units.
+    assert run(bench, more, ["object.spec.l.distinct().size() > 0"]) == [(0, OUT_OF_BUDGET, True)]
+
+
+TYPICAL = (
+    "object.spec.containers.all(c, c.image.matches('^registry[.]example[.]com/') || c.image.startsWith('x'))",
+    "object.spec.containers.map(c, c.name).all(n, object.spec.containers.exists_one(c, c.name == n))",
+    "object.spec.containers.map(c, c.image).distinct().size() == object.spec.containers.size()",
+    "variables.images.filter(i, i.contains(':latest')).size() == 0",
+)
+
+
+def test_what_stays_far_below_is_not_counted(bench: Bench, metered: list[str]) -> None:
+    containers = [
+        {"name": f"c{each}", "image": f"x{each}", "env": [{"name": f"E{n}", "value": "v" * 20} for n in range(20)]}
+        for each in range(9)
+    ]
+    pod = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "p"}, "spec": {"containers": containers}}
+    variables = [{"name": "images", "expression": "object.spec.containers.map(c, c.image)"}]
+    policy = bench.policy(
+        [{"expression": each, "messageExpression": "'wrong: ' + variables.images.join(', ')"} for each in TYPICAL],
+        variables=variables,
+        auditAnnotations=[{"key": "images", "valueExpression": "variables.images.join(',')"}],
+    )
+    assert said(bench.verdict(policy, pod)) == []
+    assert metered == []
+
+
+class TestLeaving:
+    """Policies that the fast form gives up half-way: nothing of what it has said may stay."""
+
+    def test_annotations_are_not_said_twice(self, bench: Bench, metered: list[str]) -> None:
+        annotations = [
+            {"key": "first", "valueExpression": "'a'"},
+            {"key": "second", "valueExpression": "string(object.spec.names.distinct().size())"},
+            {"key": "third", "valueExpression": f"string({DOUBLE})"},
+        ]
+        verdict = bench.verdict(bench.policy(["object.spec.l.size() == 1"], auditAnnotations=annotations), WIDGET)
+        assert verdict is not None
+        assert metered == ["p.example.com"]
+        assert verdict.annotations == (("first", "a"), ("second", "300"), ("third", "true"))
+        assert len(verdict.findings) == 1
+
+    def test_more_iterations_than_were_granted(
+        self, bench: Bench, metered: list[str], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        text = "object.spec.few.all(a, object.spec.few.exists(b, a == b))"
+        few = WIDGET | {"spec": {"few": [*range(20)]}}
+        assert run(bench, few, [text]) == []
+        assert metered == []
+        grants = Grants.at
+        narrow: dict[str, Any] = {"grant": (10, 40)}
+        monkeypatch.setattr(Grants, "at", lambda self, size: _replaced(grants(self, size), **narrow))
+        assert run(bench, few, [text]) == []
+        assert metered == ["p.example.com"]
+
+    @pytest.mark.parametrize("guarded", [False, True])
+    def test_variables_that_nobody_needed(
+        self, guarded: bool, bench: Bench, metered: list[str], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """A grant that assumes that they are small makes them, and gives up if they fail."""
+        grants = Grants.at
+        monkeypatch.setattr(Grants, "at", lambda self, size: _replaced(grants(self, size), ask=(0,)))
+        expression = "object.spec.nope" if guarded else "object.spec.l"
+        variables = [{"name": "v", "expression": expression}]
+        assert run(bench, WIDGET, ["true || variables.v == 1"], variables=variables) == []
+        assert metered == (["p.example.com"] if guarded else [])
+
+    def test_an_error_where_none_was_assumed(
+        self, bench: Bench, metered: list[str], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        grants = Grants.at
+        monkeypatch.setattr(Grants, "at", lambda self, size: _replaced(grants(self, size), ask=(0,)))
+        variables = [{"name": "v", "expression": "1"}]
+        found = run(bench, WIDGET, ["object.spec.nope == 1"], variables=variables)
+        assert found == [(0, "expression 'object.spec.nope == 1' resulted in error: no such key: nope", True)]
+        assert metered == ["p.example.com"]
+
+    def test_a_value_that_is_heavier_than_was_assumed(
+        self, bench: Bench, metered: list[str], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        grants = Grants.at
+        assumed: dict[str, Any] = {"ask": (0,), "weigh": (0,), "weight": 50}
+        monkeypatch.setattr(Grants, "at", lambda self, size: _replaced(grants(self, size), **assumed))
+        for expression, heavy in (("object.spec.l", True), ("object.metadata.name", False)):
+            metered.clear()
+            variables = [{"name": "v", "expression": expression}]
+            assert run(bench, WIDGET, ["variables.v != 1"], variables=variables) == []
+            assert bool(metered) == heavy
+
+
+def _replaced(granted: Any, **fields: Any) -> Any:
+    return msgspec.structs.replace(granted, **fields)
+
+
+def compiled(bench: Bench, validations: list[Any], **spec: Any) -> Policy:
+    return bench.compiled(bench.policy(validations, **spec))
+
+
+def test_the_clock_runs_while_cost_is_counted(bench: Bench) -> None:
+    """A policy near its limits takes longer than a review may: what is known by then counts."""
+    policy = compiled(bench, [DOUBLE] * 15)
+    ticks = iter(range(1 << 30))
+    context = Context(bench.request(WIDGET), state=EMPTY, clock=lambda: float(next(ticks)), deadline=50.0)
+    with pytest.raises(DeadlineExceeded):
+        policy.run(context)
+    outcome = evaluate(PolicySet([policy]), bench.request(WIDGET), budget=0.02)
+    assert outcome.incomplete == "deadline"
+    assert outcome.skipped == ("p.example.com",)
+
+
+def test_params_are_weighed(bench: Bench, metered: list[str]) -> None:
+    """A small object and a large param."""
+    kind = {"paramKind": {"apiVersion": "v1", "kind": "ConfigMap"}}
+    binding = bench.binding(paramRef={"name": "c", "namespace": "shop", "parameterNotFoundAction": "Deny"})
+    for size, counts in ((100, False), (6_000_000, True)):
+        metered.clear()
+        param = {
+            "apiVersion": "v1",
+            "kind": "ConfigMap",
+            "metadata": {"name": "c", "namespace": "shop"},
+            "data": {"k": "x" * size},
+        }
+        policy = bench.policy(["params.data.k.startsWith('x')"], **kind)
+        verdict = bench.verdict(policy, WIDGET, [binding], folder=[param])
+        assert verdict is not None
+        assert bool(metered) == counts
+
+
+def test_a_policy_has_no_counting_code_until_it_is_needed(bench: Bench) -> None:
+    policy = compiled(bench, ["object.spec.l.size() > 0"])
+    bench.run(policy, bench.request(WIDGET))
+    assert isinstance(policy.run, Evaluator)
+    assert policy.run._metered._unit is None
+
+
+def test_both_forms_say_the_same_of_the_old_object(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    policy = compiled(bench, ["object.spec.l.size() == 1", "object.metadata.name == 'w'"])
+    request = bench.request(WIDGET, old=WIDGET)
+    fast = evaluate(PolicySet([policy]), request, budget=10)
+    monkeypatch.setattr(Grants, "at", lambda *_: None)
+    policy = compiled(bench, ["object.spec.l.size() == 1", "object.metadata.name == 'w'"])
+    slow = evaluate(PolicySet([policy]), request, budget=10)
+    assert fast.findings == slow.findings
+    assert [each.pre_existing for each in fast.findings] == [True]
