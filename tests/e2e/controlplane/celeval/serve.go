@@ -8,7 +8,11 @@
 //	untyped                                       true: known kinds as plain maps too, as servers before 1.37 have them
 //	version (1.34 …), new                         the environment; default: what the server evaluates stored policies with
 //
-// → {"id", "value" | "error" | "compile_errors", "cost"}. And with "policy":
+// → {"id", "value" | "error" | "compile_errors", "cost"}. With "expressions", those of one policy, on the same inputs:
+//
+//	expressions [text], repeat                    how often all of them are evaluated, and the object is decoded
+//
+// → {"id", "values", "cost", "nanoseconds", "decoding_nanoseconds"}, a time each for once. And with "policy":
 //
 //	policy, bindings, object, oldObject, params [object], namespaceObject, subresource
 //	userInfo {name, groups}                       who asks; default: alice
@@ -50,6 +54,9 @@ type question struct {
 	Untyped    bool            `json:"untyped"`
 	Version    string          `json:"version"`
 	New        bool            `json:"new"`
+
+	Expressions []string `json:"expressions"`
+	Repeat      int      `json:"repeat"`
 
 	Policy      json.RawMessage   `json:"policy"`
 	Bindings    []json.RawMessage `json:"bindings"`
@@ -150,10 +157,12 @@ func answered(asked *question) (found answer) {
 	switch {
 	case asked.Expression != nil:
 		found, err = evaluate(asked)
+	case len(asked.Expressions) > 0:
+		found, err = timed(asked)
 	case len(asked.Policy) > 0:
 		found, err = review(asked)
 	default:
-		err = fmt.Errorf("expected a question with expression or policy")
+		err = fmt.Errorf("expected a question with expression, expressions or policy")
 	}
 	if err != nil {
 		return answer{"bad": err.Error()}
