@@ -8,7 +8,7 @@ STAMP  := $(VENV)/.ready
 CHROMIUM := { command -v chromium || command -v chromium-browser || command -v google-chrome; } >/dev/null
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test spark browser e2e e2e-build bench lint fuzz docs pins clean
+.PHONY: help demo test spark browser e2e e2e-build bench bench-cel lint fuzz docs pins clean
 
 help:  ## this text
 	@grep -E '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -51,6 +51,14 @@ e2e: e2e-build  ## the webhook against a real kube-apiserver, etcd and kubectl
 bench: $(STAMP)  ## the latency gate (p99) and the instruction gate
 	$(BIN)/python -m benchmarks gate
 
+.venv-bench/.ready: requirements/bench.txt
+	$(PYTHON) -m venv .venv-bench
+	.venv-bench/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/bench.txt
+	@touch $@
+
+bench-cel: $(STAMP) .venv-bench/.ready  ## CEL beside other implementations of it, and by hand; writes the README's block
+	$(BIN)/python -m benchmarks cel
+
 lint: $(STAMP)  ## format, lint, types, layers, and that derived files are fresh
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
@@ -82,6 +90,8 @@ pins:  ## pin requirements anew, with hashes and without addresses
 	  --custom-compile-command "make pins" requirements/spark.in -o requirements/spark.txt
 	uv pip compile -q --generate-hashes --universal --python-version 3.11 --no-emit-index-url \
 	  --custom-compile-command "make pins" requirements/fuzz.in -o requirements/fuzz.txt
+	uv pip compile -q --generate-hashes --universal --python-version 3.11 --no-emit-index-url \
+	  --custom-compile-command "make pins" requirements/bench.in -o requirements/bench.txt
 
 clean:  ## what the targets above made, but not the cached control plane
-	rm -rf $(VENV) .fuzz dist build .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) .venv-bench .fuzz dist build .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -1,4 +1,4 @@
-"""`python -m benchmarks gate | instructions | latency | cost | table | apiserver | audit`."""
+"""`python -m benchmarks gate | instructions | latency | cost | table | apiserver | audit | cel`."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ examples:
   python -m benchmarks table                              measure everything, write the README's table
   python -m benchmarks apiserver                          what a writer feels, at a real API server
   python -m benchmarks audit --size 2000                  2 GB of audit log, beside grep, gzip, DuckDB, Polars, jq
+  python -m benchmarks cel                                CEL by hand, by us and by others (make bench-cel)
   python -m benchmarks table --print empty pod_security   some rows, to look at
 
 exit codes: 0 fine (or nothing could be held against this machine: said loudly), 1 a gate is red, 2 could not run
@@ -53,7 +54,10 @@ def main() -> int:
     logs.add_argument("--cpus", type=int, default=2, help="for everyone (default %(default)s)")
     logs.add_argument("--rounds", type=int, default=3, help="of which the best counts (default %(default)s)")
     logs.add_argument("--folder", type=Path, help="where the log is written (default: the system's temporary folder)")
-    for verb in (rows, writer, logs):
+    others = verbs.add_parser("cel", help="a hundred CEL expressions: by hand, compiled, and by other implementations")
+    others.add_argument("names", nargs="*", metavar="ENGINE", help="default: all that are installed")
+    others.add_argument("--no-instructions", action="store_true", help="without callgrind")
+    for verb in (rows, writer, logs, others):
         verb.add_argument("--print", action="store_true", help="to stdout only, not into the README")
         verb.add_argument("--readme", type=Path, default=table.README)
 
@@ -87,6 +91,11 @@ def _run(args: argparse.Namespace) -> int:
             from benchmarks import apiserver
 
             text = apiserver.render(apiserver.run(writes=args.writes))
+        case "cel":
+            # As above: cel-go is asked through that control plane.
+            from benchmarks import cel
+
+            text = cel.run(args.names, instructions=not args.no_instructions)
         case _:
             text = table.run(args.names or subjects.NAMES)
     print(text)

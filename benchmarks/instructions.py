@@ -63,13 +63,14 @@ def count(names: Sequence[str]) -> dict[str, int]:
         ended = subprocess.run(line, cwd=ROOT, env=clean, capture_output=True, text=True, check=False)
         totals: dict[str, list[tuple[int, int]]] = {name: [] for name in names}
         for name, number, pid in re.findall(r"^(\w+) (\d+) (\d+)$", ended.stdout, re.MULTILINE):
-            totals[name].append((int(number), _total(Path(folder, f"out.{pid}"))))
+            totals[name].append((int(number), total(Path(folder, f"out.{pid}"))))
         if ended.returncode != 0 or any(len(pair) != 2 for pair in totals.values()):
             raise RuntimeError(f"valgrind ended with {ended.returncode}\n{ended.stdout}{ended.stderr[-3000:]}")
     return {name: (after - before) // (many - few) for name, ((few, before), (many, after)) in totals.items()}
 
 
-def _total(file: Path) -> int:
+def total(file: Path) -> int:
+    """The instructions in one of callgrind's files. Raises `RuntimeError`."""
     found = re.search(r"^(?:summary|totals): (\d+)", file.read_text(), re.MULTILINE)
     if found is None:
         raise RuntimeError(f"{file}: no total in callgrind's output")
