@@ -26,7 +26,7 @@ from webhook.audit.source import Progress, Unreadable, expand, read
 from webhook.audit.table import engine
 from webhook.audit.table.identity import Source, identity
 from webhook.audit.table.manifest import Manifest, Part, manifest_of, replace, sync
-from webhook.audit.table.mapper import Mapper, batch
+from webhook.audit.table.mapper import WRITES, Mapper, batch
 from webhook.audit.table.schema import KEY, arrow
 from webhook.errors import UserError
 
@@ -130,7 +130,7 @@ class _Run:
             return
         unreadable = Unreadable()
         mapper = Mapper(is_ours=self.source.ours, unreadable=unreadable, cluster=self.source.cluster)
-        for found in read([file], unreadable, skip_reads=True, progress=self._progress):
+        for found in read([file], unreadable, skip_reads=True, wanted=WRITES.wants, progress=self._progress):
             mapper.add(found)
             if len(mapper) >= _BATCH:
                 self._stage(mapper.take())
