@@ -18,8 +18,9 @@ from webhook.cel.codegen import METHODS, ROOTS, Context
 from webhook.cel.env import VARIABLES
 from webhook.cel.equality import member
 from webhook.cel.facts import NOT_CONSTANT, Facts, operands
-from webhook.cel.metering import Failure, attempt, either, entered, extended, gathered, insert, truth
+from webhook.cel.metering import Failure, attempt, either, entered, gathered, truth
 from webhook.cel.patterns import compile_pattern
+from webhook.cel.trace_loops import LOOPS
 from webhook.cel.tree import (
     Bind,
     Call,
@@ -36,7 +37,7 @@ from webhook.cel.tree import (
     Select,
     SortBy,
 )
-from webhook.cel.values import ABSENT, NONE, Map, Optional
+from webhook.cel.values import ABSENT, NONE, Optional
 from webhook.errors import WouldblockError
 
 STEPS: Final = 1_000_000
@@ -99,9 +100,10 @@ class Tracer:
 
     def run(self) -> Step:
         """Raises what the inputs raise for what cannot be known, and `TooLarge`."""
-        return self._step(self._checked.tree)
+        return self.step(self._checked.tree)
 
-    def _step(self, node: Node) -> Step:
+    def step(self, node: Node) -> Step:
+        """One sub-expression in the present scope."""
         self._count += 1
         if self._count > STEPS:
             raise TooLarge(f"more than {STEPS} sub-expressions were evaluated: too many to show")
@@ -132,14 +134,14 @@ class Tracer:
             if node.optional:
                 value = attempt(Optional, value)
             return Step(node, value, variable=node.field)
-        operand = self._step(node.operand)
+        operand = self.step(node.operand)
         return Step(node, self._at(node, operand.value, node.field, optional=node.optional), (operand,))
 
     def _index(self, node: Index) -> Step:
-        operand = self._step(node.operand)
+        operand = self.step(node.operand)
         if operand.failed or operand.value is NONE:
             return Step(node, operand.value, (operand,), skipped=(node.key,))
-        key = self._step(node.key)
+        key = self.step(node.key)
         return Step(node, self._at(node, operand.value, key.value, optional=node.optional), (operand, key))
 
     def _at(self, node: Select | Index, operand: Any, key: Any, *, optional: bool) -> Any:
@@ -150,7 +152,7 @@ class Tracer:
         if self._checked.type(node.operand) == VARIABLES:
             value = self._variable(node.field)
             return Step(node, value if value.__class__ is Failure else True, variable=node.field)
-        operand = self._step(node.operand)
+        operand = self.step(node.operand)
         return Step(node, attempt(runtime.has, operand.value, node.field), (operand,))
 
     # -- calls and operators
@@ -161,9 +163,7 @@ class Tracer:
         arguments = operands(node, self._checked)
         rows = self._checked.overloads[node.id]
         # Beyond two operands none is evaluated after a failed one.
-        steps, skipped = (
-            self._until_failed(arguments) if len(arguments) > 2 else (tuple(map(self._step, arguments)), ())
-        )
+        steps, skipped = self._until_failed(arguments) if len(arguments) > 2 else (tuple(map(self.step, arguments)), ())
         values = [step.value for step in steps]
         failed = next((value for value in values if value.__class__ is Failure), None)
         if failed is not None:
@@ -177,17 +177,17 @@ class Tracer:
     def _until_failed(self, nodes: tuple[Node, ...]) -> tuple[tuple[Step, ...], tuple[Node, ...]]:
         steps: list[Step] = []
         for node in nodes:
-            steps.append(self._step(node))
+            steps.append(self.step(node))
             if steps[-1].failed:
                 break
         return tuple(steps), nodes[len(steps) :]
 
     def _lazy(self, node: Call, target: Node) -> Step:
         """`x.or(y)` and `x.orValue(y)`."""
-        held = self._step(target)
+        held = self.step(target)
         content = attempt(runtime.content_of, held.value)
         if content is ABSENT:
-            other = self._step(node.arguments[0])
+            other = self.step(node.arguments[0])
             return Step(node, other.value, (held, other))
         value = content if content.__class__ is Failure or node.function == "orValue" else held.value
         return Step(node, value, (held,), skipped=node.arguments)
@@ -197,7 +197,7 @@ class Tracer:
         value: Any = None
         steps: list[Step] = []
         for term in node.terms:
-            steps.append(self._step(term))
+            steps.append(self.step(term))
             found = truth(steps[-1].value)
             value = either(value, found, decided) if len(steps) > 1 else found
             if value is decided:
@@ -205,11 +205,11 @@ class Tracer:
         return Step(node, value, tuple(steps), skipped=node.terms[len(steps) :])
 
     def _conditional(self, node: Conditional) -> Step:
-        condition = self._step(node.condition)
+        condition = self.step(node.condition)
         chosen = truth(condition.value)
         if chosen.__class__ is Failure:
             return Step(node, chosen, (condition,), skipped=(node.then, node.otherwise))
-        branch = self._step(node.then if chosen else node.otherwise)
+        branch = self.step(node.then if chosen else node.otherwise)
         return Step(node, branch.value, (condition, branch), skipped=(node.otherwise if chosen else node.then,))
 
     # -- literals
@@ -232,7 +232,7 @@ class Tracer:
     # -- macros
 
     def _fold(self, node: Fold) -> Step:
-        ranged = self._step(node.range)
+        ranged = self.step(node.range)
         value, turns = self._looped(node, ranged.value)
         return Step(node, value, (ranged,), turns)
 
@@ -241,13 +241,13 @@ class Tracer:
         if over.__class__ is Failure:
             return over, ()
         outer, turns = dict(self._scope), []
-        loop = _LOOPS[node.macro](node)
+        loop = LOOPS[node.macro](node)
         for element in over:
             names: tuple[tuple[str, Any], ...] = ((node.variable, element),)
             if node.second:
                 names = ((node.variable, element[0]), (node.second, element[1]))
             self._scope.update(names)
-            steps = loop.turn(self, names[0][1])
+            steps = loop.turn(self.step, element if not node.second else element[0])
             if self._count < KEPT:
                 turns.append(Turn(names, steps))
             if loop.done:
@@ -256,7 +256,7 @@ class Tracer:
         return loop.result(), tuple(turns)
 
     def _bind(self, node: Bind) -> Step:
-        target = self._step(node.target)
+        target = self.step(node.target)
         content = attempt(runtime.content, target.value)
         if content.__class__ is Failure:
             return Step(node, content, (target,), skipped=(node.body,))
@@ -264,104 +264,18 @@ class Tracer:
             return Step(node, NONE, (target,), skipped=(node.body,))
         outer = dict(self._scope)
         self._scope[node.variable] = content
-        body = self._step(node.body)
+        body = self.step(node.body)
         self._scope = outer
         value = body.value if node.flat else attempt(Optional, body.value)
         return Step(node, value, (target,), (Turn(((node.variable, content),), (body,)),))
 
     def _sort_by(self, node: SortBy) -> Step:
-        target = self._step(node.target)
+        target = self.step(node.target)
         keys, turns = self._looped(node.keys, target.value)
         call = self._context.dispatcher(self._checked.overloads[node.id])
         return Step(node, attempt(call, target.value, keys), (target,), turns)
 
 
-class _Quantifier:
-    """`all` and `exists`: an error waits until no element has decided."""
-
-    def __init__(self, node: Fold) -> None:
-        self._node = node
-        self._decided = node.macro == "exists"
-        self._value: Any = not self._decided
-        self.done = False
-
-    def turn(self, tracer: Tracer, _: Any) -> tuple[Step, ...]:
-        step = tracer._step(_part(self._node.predicate))
-        self._value = either(self._value, truth(step.value), self._decided)
-        self.done = self._value is self._decided
-        return (step,)
-
-    def result(self) -> Any:
-        return self._value
-
-
-class _ExistsOne:
-    done = False
-
-    def __init__(self, node: Fold) -> None:
-        self._node = node
-        self._count = 0
-        self._failed: Any = None
-
-    def turn(self, tracer: Tracer, _: Any) -> tuple[Step, ...]:
-        step = tracer._step(_part(self._node.predicate))
-        chosen = truth(step.value)
-        self._count += chosen is True
-        if chosen.__class__ is Failure:
-            self._failed = chosen
-        return (step,)
-
-    def result(self) -> Any:
-        return self._count == 1 if self._failed is None else self._failed
-
-
-class _Collect:
-    """`map`, `filter` and the transforming macros: the last error of a predicate or the first of a result stays."""
-
-    done = False
-
-    def __init__(self, node: Fold) -> None:
-        self._node = node
-        self._list = node.macro in ("map", "filter", "transformList")
-        self._made: Any = [] if self._list else Map()
-
-    def turn(self, tracer: Tracer, element: Any) -> tuple[Step, ...]:
-        steps: tuple[Step, ...] = ()
-        if self._node.predicate is not None:
-            steps = (tracer._step(self._node.predicate),)
-            chosen = truth(steps[0].value)
-            if chosen.__class__ is Failure:
-                self._made = chosen
-            if chosen is not True:
-                return steps
-        if self._made.__class__ is Failure:
-            return steps
-        value = element
-        if self._node.body is not None:
-            steps = (*steps, tracer._step(self._node.body))
-            value = steps[-1].value
-        if self._list:
-            self._made = attempt(extended, self._made, value)
-        else:
-            entry = (element, value) if self._node.macro == "transformMap" else (value,)
-            self._made = attempt(insert, self._made, *entry)
-        return steps
-
-    def result(self) -> Any:
-        return self._made if self._list else attempt(runtime.finish_map, self._made)
-
-
-def _part(node: Node | None) -> Node:
-    assert node is not None  # noqa: S101 - these macros always have one
-    return node
-
-
-_LOOPS: Final[dict[str, Any]] = {
-    "all": _Quantifier,
-    "exists": _Quantifier,
-    "existsOne": _ExistsOne,
-    **dict.fromkeys(("map", "filter", "transformList", "transformMap", "transformMapEntry"), _Collect),
-}
 _TRACES: Final[dict[type, Any]] = {
     Select: Tracer._select,
     Has: Tracer._has,
