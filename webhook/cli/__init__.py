@@ -21,7 +21,7 @@ VERBS: dict[str, tuple[str, str]] = {
     "serve": ("serve", "answer the API server's admission reviews; always admits"),
     "review": ("review", "check manifests or AdmissionReviews from files, offline"),
     "backtest": ("backtest", "try changed policies on the reviews that `serve --record` wrote"),
-    "policies": ("policies", "list, show and validate policies"),
+    "policies": ("policies", "list, show, validate, explain, test and start policies"),
     "cel": ("cel", "evaluate CEL expressions as the API server does"),
     "webhook-config": ("webhook_config", "print the ValidatingWebhookConfiguration that the policies need"),
     "certs": ("certs", "issue certificates, and say which expire when"),
