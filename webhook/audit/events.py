@@ -99,7 +99,7 @@ _HEAD = re.compile(
 )
 """The beginning of an event as the API server writes it: the fields are in struct order, quotes in them escaped."""
 _REF = b'"objectRef":{"resource":"'
-_RECEIVED = b'"requestReceivedTimestamp":"'
+RECEIVED = b'"requestReceivedTimestamp":"'
 
 
 def decode(line: bytes) -> Event:
@@ -134,15 +134,17 @@ def is_event(event: Event) -> bool:
     return bool(event.verb) and bool(event.kind or event.audit_id or event.user or event.object_ref)
 
 
-def glance(text: bytes, start: int = 0, end: int = -1) -> tuple[bool, bytes, bytes] | None:
+def glance(text: bytes, start: int = 0, end: int = -1, verb: int = -1) -> tuple[bool, bytes, bytes] | None:
     """(is a read, resource, subresource) of the event in `text[start:end]`, without parsing; None: parse to know.
 
     Only for whole events in the API server's own field order: there the first `"verb":"` is the audit verb, since
-    every string before it has its quotes escaped, and the first `"objectRef":{` comes before the bodies.
+    every string before it has its quotes escaped, and the first `"objectRef":{` comes before the bodies. `verb` is
+    where it is, if that is known.
     """
     if end < 0:
         end = len(text)
-    verb = text.find(VERB, start, end)
+    if verb < 0:
+        verb = text.find(VERB, start, end)
     if verb < 0 or text[end - 1] != _CLOSE or not text.startswith(HEAD, start):
         return None
     if text[verb + len(VERB)] in READ_INITIALS and CONNECT_PATH(text, start, verb) is None:
@@ -162,8 +164,16 @@ def glance(text: bytes, start: int = 0, end: int = -1) -> tuple[bool, bytes, byt
 
 def minute(line: bytes) -> bytes:
     """The minute a line's request came in, `2026-11-24T21:43`, without parsing; empty when there is none."""
-    at = line.rfind(_RECEIVED)
-    return line[at + len(_RECEIVED) : at + len(_RECEIVED) + 16] if at >= 0 else b""
+    at = line.rfind(RECEIVED)
+    return line[at + len(RECEIVED) : at + len(RECEIVED) + 16] if at >= 0 else b""
+
+
+def reviewed(text: bytes, start: int = 0, end: int = -1) -> bool:
+    """Whether somebody reviewed the write in `text[start:end]`, whatever it is about: annotations are the end."""
+    if end < 0:
+        end = len(text)
+    at = max(start, text.rfind(RECEIVED, start, end))
+    return text.find(b'/reviewed":', at, end) >= 0 or text.find(b'/validation_failure":', at, end) >= 0
 
 
 def salvage(line: bytes) -> Event | None:

@@ -19,7 +19,6 @@ from webhook.audit.attribution import UNKNOWN, Origin, origin
 from webhook.audit.events import Event
 from webhook.audit.fact import Annotations, Fact, Own
 from webhook.audit.source import Events, Lines, Unreadable
-from webhook.audit.source.raw import REVIEWED
 
 
 class Write(Struct):
@@ -107,7 +106,7 @@ class Reading:
     def _matters(self, line: bytes, seen: tuple[bool, bytes, bytes]) -> bool:
         if seen[0]:
             return False
-        return self._interest.wants(*seen[1:]) or any(mark in line for mark in REVIEWED)
+        return self._interest.wants(*seen[1:]) or events.reviewed(line)
 
     def _parse(self, line: bytes, file: str, offset: int, *, open_end: bool) -> None:
         try:

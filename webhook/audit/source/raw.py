@@ -17,13 +17,10 @@ Wanted = Callable[[bytes, bytes], bool]
 """(resource, subresource) → whether writes to it matter to somebody."""
 NEXT = b"}" + HEAD
 """Two events in one line."""
-_RECEIVED = b'"requestReceivedTimestamp":"'
 _MINUTE = len("2026-11-24T21:43")
 _COMPONENT = b'"userAgent":"kube-'
 _CLOSE = ord("}")
 _GET, _LIST, _WATCH = events.READ_INITIALS
-REVIEWED = (b'/reviewed":', b'/validation_failure":')
-"""Annotations that make a write matter, whatever it is about."""
 
 
 class Sieve:
@@ -46,7 +43,7 @@ class Sieve:
         """Skips from `at` on: (where the first line begins that matters, where it ends). `stop` is behind a newline."""
         text, minutes = self._text, self.minutes
         find, rfind, starts, connect = text.find, text.rfind, text.startswith, events.CONNECT_PATH
-        head, verb_, received_, shift = HEAD, events.VERB, _RECEIVED, len(_RECEIVED)
+        head, verb_, received_, shift = HEAD, events.VERB, events.RECEIVED, len(events.RECEIVED)
         reads = others = end = 0
         last = b""
         while at < stop:
@@ -57,7 +54,7 @@ class Sieve:
             kind = text[verb + 8]
             if kind == _LIST or kind == _WATCH or (kind == _GET and connect(text, at, verb) is None):  # noqa: SIM109
                 reads += 1
-            elif self._is_dull(at, end):
+            elif self._is_dull(at, end, verb):
                 others += 1
             else:
                 break
@@ -73,17 +70,17 @@ class Sieve:
         self.others += others
         return (at, end) if at < stop else (stop, stop)
 
-    def _is_dull(self, at: int, end: int) -> bool:
+    def _is_dull(self, at: int, end: int, verb: int) -> bool:
         if self._wanted is None:
             return False
         text = self._text
-        seen = events.glance(text, at, end)
+        seen = events.glance(text, at, end, verb)
         if seen is None or seen[0]:
             return False
         dull = self._dull.get(seen[1:])
         if dull is None:
             dull = self._dull[seen[1:]] = not self._wanted(*seen[1:])
-        return dull and not any(text.find(mark, at, end) >= 0 for mark in REVIEWED)
+        return dull and not events.reviewed(text, at, end)
 
     def look(self, start: int, stop: int) -> None:
         """Learns the server's version from the lines in `text[start:stop]`."""
