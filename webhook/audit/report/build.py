@@ -90,7 +90,9 @@ class _Builder:
         self.covered = Covered(facts, catalogue, self._covers if selection != ALL else None)
 
     def report(self) -> Report:
-        clusters = [row[0] for row in self.facts.execute("SELECT DISTINCT cluster FROM facts ORDER BY ALL").fetchall()]
+        clusters = [
+            row[0] for row in self.facts.execute("SELECT DISTINCT cluster FROM report_cell ORDER BY ALL").fetchall()
+        ]
         denials = covering.denials(self.facts, self._covers)
         days = self._trend()
         blocked = [each for each in self.workloads if each.policies]

@@ -41,9 +41,14 @@ class Covered:
     def __init__(self, facts: DuckDBPyConnection, catalogue: Catalogue, wanted: Wanted | None = None) -> None:
         """`wanted`: only these (cluster, namespace)."""
         self._catalogue = catalogue
+        facts.execute(
+            "CREATE OR REPLACE TEMP TABLE report_cell AS SELECT cluster, namespace, day,"  # noqa: S608 - our own names
+            f' "group", version, resource, subresource, operation, {_OUTCOME} AS outcome, count(*) AS number'
+            " FROM writes GROUP BY ALL"
+        )
         rows = facts.execute(
-            f'SELECT cluster, namespace, "group", version, resource, subresource, operation, {_OUTCOME} AS outcome,'  # noqa: S608
-            " count(*) FROM writes GROUP BY ALL ORDER BY ALL"
+            'SELECT cluster, namespace, "group", version, resource, subresource, operation, outcome,'
+            " sum(number)::BIGINT FROM report_cell GROUP BY ALL ORDER BY ALL"
         ).fetchall()
         asked: dict[Combination, bool] = {}
         self._cells = []
@@ -80,8 +85,8 @@ class Covered:
     def _days(facts: DuckDBPyConnection, asked: dict[Combination, bool]) -> dict[datetime.date, tuple[int, int]]:
         """Day → (reviewed, accepted writes)."""
         rows = facts.execute(
-            'SELECT day, "group", version, resource, subresource, operation, result, count(*)'
-            " FROM writes WHERE NOT dry_run AND NOT rejected AND day IS NOT NULL GROUP BY ALL"
+            'SELECT day, "group", version, resource, subresource, operation, outcome, sum(number)::BIGINT'
+            " FROM report_cell WHERE day IS NOT NULL GROUP BY ALL"
         ).fetchall()
         days: dict[datetime.date, tuple[int, int]] = {}
         for day, *combination, outcome, count in rows:
@@ -125,13 +130,13 @@ def add(parts: Iterable[Coverage]) -> Coverage:
 
 
 def denials(facts: DuckDBPyConnection, wanted: Wanted = lambda _cluster, _namespace: True) -> tuple[Denial, ...]:
-    """What is refused already, by what refused it."""
+    """What is refused already, by what refused it; of the findings that `standings` took."""
     rows = facts.execute(
         """
         SELECT policy, cluster, namespace, count(DISTINCT (root_kind, root_name)), count(DISTINCT hash(time, request)),
             epoch_us(min(time)), epoch_us(max(time)), list(DISTINCT client) FILTER (client <> ''),
             arg_max(message, time)
-        FROM findings WHERE source = 'denial' AND NOT dry_run AND time IS NOT NULL GROUP BY ALL ORDER BY ALL
+        FROM report_finding WHERE source = 'denial' AND NOT dry_run AND time IS NOT NULL GROUP BY ALL ORDER BY ALL
         """
     ).fetchall()
     by_policy: dict[str, list[tuple[Any, ...]]] = {}

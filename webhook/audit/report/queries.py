@@ -2,6 +2,9 @@
 
 They make temporary tables `report_…`; those that say what policies are about (`report_scope`), which sets held them
 (`report_held`) and how kinds are called (`report_kind`) are `standing`'s to fill.
+
+The facts table may hold ten million writes, so it is gone through once for the findings and once for the writes of the
+workloads that have some (`report_finding`, `report_write`); all else is asked of those.
 """
 
 from __future__ import annotations
@@ -14,8 +17,37 @@ _PART = (
     " || CASE operation WHEN 'DELETE' THEN ' delete' WHEN 'CONNECT' THEN ' connect' ELSE '' END"
 )
 
+_SOURCES = ("gatekeeper", "kyverno", "pod-security", "vap", "wouldblock")
+_WHO = ", ".join(f"CASE WHEN bool_or({_BAD} AND source = '{each}') THEN '{each}' END" for each in _SOURCES)
+
+FINDINGS = """
+CREATE OR REPLACE TEMP TABLE report_finding AS
+SELECT cluster, time, request, audit_id, source, policy, result, message, preexisting, operation, "group", version,
+    resource, subresource, namespace, root_kind, root_name, "user", client, by_controller, dry_run, rejected, set_digest
+FROM findings
+"""
+"""All findings, refusals among them."""
+
+WRITES = """
+CREATE OR REPLACE TEMP TABLE report_write AS
+SELECT cluster, time, request, result, operation, "group", version, resource, subresource, namespace, name,
+    root_kind, root_name, "user", client, by_controller, dry_run, rejected, code, set_digest
+FROM writes SEMI JOIN report_pair USING (cluster, namespace, root_kind, root_name)
+"""
+"""The writes of workloads with a finding."""
+
 FOUND = f"""
 CREATE OR REPLACE TEMP TABLE report_part AS
+WITH said AS (
+    SELECT *, false AS again FROM report_finding WHERE source = 'wouldblock'
+    UNION ALL
+    -- What we and another found in one write counts once. DISTINCT would do that too, at ten times the price.
+    SELECT other.*, own.request IS NOT NULL FROM report_finding AS other
+    LEFT JOIN (SELECT cluster, time, request, policy FROM report_finding WHERE source = 'wouldblock' AND {_BAD}) AS own
+        ON own.cluster = other.cluster AND own.time = other.time AND own.request = other.request
+        AND own.policy = other.policy
+    WHERE other.source NOT IN ('wouldblock', 'denial')
+)
 SELECT cluster, namespace, root_kind, root_name, {_ANONYMOUS} AS anonymous, policy, {_PART} AS part,
     max(time) FILTER ({_BAD} AND NOT ({_REMNANT})) AS violated,
     max(time) FILTER ({_BAD} AND {_REMNANT}) AS remnant,
@@ -24,20 +56,20 @@ SELECT cluster, namespace, root_kind, root_name, {_ANONYMOUS} AS anonymous, poli
     arg_max(result, time) FILTER (result IN ('not_comparable', 'unreviewed')) AS cause,
     min(time) FILTER ({_BAD}) AS first,
     max(time) FILTER ({_BAD}) AS last,
-    count(DISTINCT hash(time, request)) FILTER ({_BAD}) AS bad,
-    count(DISTINCT hash(time, request)) FILTER (result = 'error') AS errors,
-    count(DISTINCT hash(time, request)) FILTER (result = 'not_comparable') AS incomparable,
+    count(*) FILTER ({_BAD} AND NOT again) AS bad,
+    count(*) FILTER (result = 'error' AND NOT again) AS errors,
+    count(*) FILTER (result = 'not_comparable') AS incomparable,
     arg_max(preexisting, time) FILTER ({_BAD}) AS preexisting,
     arg_max(message, time) FILTER ({_BAD}) AS message,
     arg_max(audit_id, time) FILTER ({_BAD}) AS audit_id,
-    arg_max(audit_id, time, 5) FILTER ({_BAD}) AS audit_ids,
+    arg_max(audit_id, time, 5) FILTER ({_BAD} AND NOT again) AS audit_ids,
     arg_max(client, time) FILTER ({_BAD} AND NOT by_controller) AS client,
     arg_max("user", time) FILTER ({_BAD} AND NOT by_controller) AS "user",
     arg_max(client, time) FILTER ({_BAD}) AS any_client,
     arg_max("user", time) FILTER ({_BAD}) AS any_user,
-    list_sort(list(DISTINCT source) FILTER ({_BAD})) AS sources
-FROM findings
-WHERE source <> 'denial' AND NOT dry_run AND NOT rejected
+    list_filter([{_WHO}], lambda each: each IS NOT NULL) AS sources
+FROM said
+WHERE NOT dry_run AND NOT rejected
 GROUP BY ALL
 """  # noqa: S608 - only our own names go in
 """What was found: a row for each part of a workload and policy."""
@@ -58,9 +90,8 @@ WITH later AS (
     SELECT cluster, namespace, root_kind, root_name, {_ANONYMOUS} AS anonymous, {_PART} AS part,
         "group", version, resource, subresource, operation, request, result, set_digest,
         -- What has lost its time may be later than anything else.
-        coalesce(time, (SELECT max(time) FROM writes) + INTERVAL 1 MICROSECOND) AS time
-    FROM writes
-    SEMI JOIN report_pair USING (cluster, namespace, root_kind, root_name)
+        coalesce(time, (SELECT max(time) FROM report_write) + INTERVAL 1 MICROSECOND) AS time
+    FROM report_write
     WHERE NOT rejected AND NOT dry_run
 )
 SELECT pair.cluster, pair.namespace, pair.root_kind, pair.root_name, pair.anonymous, pair.policy, later.part,
@@ -81,7 +112,7 @@ LEFT JOIN report_held AS held ON held.policy = pair.policy AND held.digest = lat
 LEFT JOIN report_part AS found ON found.cluster = pair.cluster AND found.namespace = pair.namespace
     AND found.root_kind = pair.root_kind AND found.root_name = pair.root_name AND found.anonymous = pair.anonymous
     AND found.policy = pair.policy AND found.part = later.part
-ANTI JOIN (SELECT DISTINCT cluster, time, request, policy FROM findings WHERE source <> 'denial') AS said
+ANTI JOIN (SELECT cluster, time, request, policy FROM report_finding WHERE source <> 'denial') AS said
     ON said.cluster = pair.cluster AND said.time = later.time AND said.request = later.request
     AND said.policy = pair.policy
 WHERE later.time > pair.first
@@ -91,8 +122,7 @@ GROUP BY ALL
 
 GONE = """
 SELECT cluster, namespace, root_kind, root_name, epoch_us(max(time))
-FROM writes JOIN report_kind USING (root_kind, resource)
-SEMI JOIN report_pair USING (cluster, namespace, root_kind, root_name)
+FROM report_write JOIN report_kind USING (root_kind, resource)
 WHERE operation = 'DELETE' AND subresource = '' AND name <> '' AND NOT dry_run AND code BETWEEN 200 AND 299
 GROUP BY ALL
 """
@@ -108,7 +138,7 @@ GROUP BY ALL
 
 ACTORS = """
 SELECT cluster, namespace, root_kind, root_name, arg_max(client, time), arg_max("user", time)
-FROM writes SEMI JOIN report_pair USING (cluster, namespace, root_kind, root_name)
+FROM report_write
 WHERE root_name <> '' AND NOT by_controller AND NOT rejected AND NOT dry_run AND operation IN ('CREATE', 'UPDATE')
 GROUP BY ALL
 """

@@ -77,11 +77,13 @@ def standings(
     facts: DuckDBPyConnection, catalogue: Catalogue, *, proof: Proof = DEFAULTS, seeds: Iterable[Seed] = ()
 ) -> list[Standing]:
     """One for each (workload, policy) with a finding, or with a seed, in the order of their names."""
+    facts.execute(queries.FINDINGS)
     facts.execute(queries.FOUND)
     columns = ("cluster", "namespace", "root_kind", "root_name", "anonymous", "policy", "since")
     seeded = list(seeds)
     _table(facts, "report_seed", columns, [(*each.root, each.policy, each.since.isoformat()) for each in seeded])
     facts.execute(queries.PAIR)
+    facts.execute(queries.WRITES)
     _scope(facts, catalogue)
     facts.execute(queries.LATER)
     gone = {tuple(row[:4]): row[4] for row in facts.execute(queries.GONE).fetchall()}
@@ -129,12 +131,12 @@ class _Row(Struct, frozen=True):
 def _scope(facts: DuckDBPyConnection, catalogue: Catalogue) -> None:
     """Which writes each policy is about: by its rules; where they are not known, what it found something in."""
     combinations = facts.execute(
-        'SELECT DISTINCT "group", version, resource, subresource, operation FROM writes'
+        'SELECT DISTINCT "group", version, resource, subresource, operation FROM report_write'
     ).fetchall()
     policies = [row[0] for row in facts.execute("SELECT DISTINCT policy FROM report_pair").fetchall()]
     seen = set(
         facts.execute(
-            'SELECT DISTINCT policy, "group", version, resource, subresource, operation FROM findings'
+            'SELECT DISTINCT policy, "group", version, resource, subresource, operation FROM report_finding'
         ).fetchall()
     )
     about = [
@@ -144,11 +146,13 @@ def _scope(facts: DuckDBPyConnection, catalogue: Catalogue) -> None:
         if (known := catalogue.about(policy, each)) or (known is None and (policy, *each) in seen)
     ]
     observed = facts.execute(
-        "SELECT DISTINCT policy, set_digest FROM findings WHERE source = 'wouldblock' AND set_digest <> ''"
+        "SELECT DISTINCT policy, set_digest FROM report_finding WHERE source = 'wouldblock' AND set_digest <> ''"
     ).fetchall()
     _table(facts, "report_scope", ("policy", "group", "version", "resource", "subresource", "operation"), about)
     _table(facts, "report_held", ("policy", "digest"), sorted(catalogue.held | set(observed)))
-    kinds = {(row[0], resource_of(row[0])) for row in facts.execute("SELECT DISTINCT root_kind FROM writes").fetchall()}
+    kinds = {
+        (row[0], resource_of(row[0])) for row in facts.execute("SELECT DISTINCT root_kind FROM report_pair").fetchall()
+    }
     kinds |= {(kind, resource) for (_, resource), kind in KINDS.items()}
     _table(facts, "report_kind", ("root_kind", "resource"), sorted(kinds))
 
