@@ -92,6 +92,8 @@ pins:  ## pin requirements anew, with hashes and without addresses
 	  --custom-compile-command "make pins" requirements/fuzz.in -o requirements/fuzz.txt
 	uv pip compile -q --generate-hashes --universal --python-version 3.11 --no-emit-index-url \
 	  --custom-compile-command "make pins" requirements/bench.in -o requirements/bench.txt
+	uv pip compile -q --generate-hashes --universal --python-version 3.11 --no-emit-index-url \
+	  --custom-compile-command "make pins" requirements/bench-audit.in -o requirements/bench-audit.txt
 
 clean:  ## what the targets above made, but not the cached control plane
 	rm -rf $(VENV) .venv-bench .fuzz dist build .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
