@@ -14,7 +14,7 @@ Source: `apiserver pkg/admission/attributes.go` (keys), `pkg/audit/context.go` (
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import msgspec
 
@@ -206,8 +206,15 @@ def _unescape(text: str) -> str:
     return raw.decode("utf-8")
 
 
-def _lines(rows: Iterable[Iterable[str]]) -> str:
-    return "\n".join("|".join([_escape(field, _UNSAFE_TEXT) for field in row]) for row in rows)
+def _lines(rows: Iterable[Sequence[str]]) -> str:
+    return "\n".join([_line(row) for row in rows])
+
+
+def _line(row: Sequence[str]) -> str:
+    line = "|".join(row)
+    if line.isprintable() and "%" not in line and line.count("|") == len(row) - 1:
+        return line  # nothing in it is to be escaped, as in most
+    return "|".join([_escape(field, _UNSAFE_TEXT) for field in row])
 
 
 def _fields(value: str) -> list[list[str]]:

@@ -84,6 +84,8 @@ def _line(finding: Finding, subject: str) -> str:
 def clean(text: str) -> str:
     """`text` without what makes a warning vanish or lie: control, invisible and bidirectional characters, and the
     `=?` that clients decode as an RFC 2047 word."""
+    if text.isascii() and text.isprintable():  # most are: two searches less
+        return text.replace("=?", "= ?")
     return _SURROGATE.sub("\ufffd", _UNSAFE.sub(" ", text)).replace("=?", "= ?")
 
 

@@ -43,7 +43,7 @@ class _Validation(Struct, frozen=True):
 class _Run:
     """One review, for all policies whose units share their memory: what is asked of it once, and its activations."""
 
-    __slots__ = ("_conditions", "_context", "_unit", "activation", "exact", "outside", "size")
+    __slots__ = ("_conditions", "_context", "_unit", "activation", "exact", "met", "outside", "size")
 
     def __init__(self, unit: Unit, context: Context) -> None:
         request = context.request
@@ -53,6 +53,8 @@ class _Run:
         self.activation = unit.activation(inputs(context))
         self.size = size_class(input_size(context))
         self.activation.grants = variable_limits(unit.shared, self.size).grants
+        self.met: dict[tuple[str, ...], list[str] | None] = {}
+        """Match conditions without params → their errors, or None where one is false: most policies ask the same."""
         self._unit = unit
         self._context = context
         self._conditions: Activation | None = None
@@ -92,6 +94,7 @@ class Evaluator:
         self._conditions = tuple(
             (calls[number], each.expression) for each, number in zip(spec.conditions, layout.conditions, strict=True)
         )
+        self._asked = tuple(expression for _, expression in self._conditions)
         self._validations = tuple(
             _Validation(
                 index=index,
@@ -178,13 +181,15 @@ class Evaluator:
             granted = self._known[size] = self._grants.at(size)
         if granted is not None:
             activation.left, activation.spare = granted.grant
-            conditions = None
-            if self._conditions:
-                conditions = self._condition_activation(run, param, context)
-                conditions.left, conditions.spare = granted.grant
             try:
-                found = self._quickly(activation, conditions, annotations, granted.ask)
-                if granted.ask and found is not None:
+                if self._asked:
+                    errors = self._conditions_met(run, param, context, granted)
+                    if errors is None:
+                        return None
+                    if errors:
+                        return (Failure(aggregated(errors), error=True),) if self._spec.fail else None
+                found = self._quickly(activation, annotations, granted.ask)
+                if granted.ask:
                     self._hold(granted, activation)
                 return found
             except Leave:
@@ -205,10 +210,20 @@ class Evaluator:
         if any(weigh(memo[place]) > granted.weight for place in granted.weigh):
             raise Leave
 
-    def _condition_activation(self, run: _Run, param: Any, context: Context) -> Activation:
+    def _conditions_met(self, run: _Run, param: Any, context: Context, granted: Granted) -> list[str] | None:
+        """The distinct errors of the match conditions; None when one is false, whatever the others say. May raise
+        `Leave`."""
         if param is None:
-            return run.conditions()
-        return self._unit.activation(with_params(condition_inputs(context), param))
+            if self._asked in run.met:
+                return run.met[self._asked]
+            activation = run.conditions()
+        else:
+            activation = self._unit.activation(with_params(condition_inputs(context), param))
+        activation.left, activation.spare = granted.grant
+        errors = self._condition_errors(activation)
+        if param is None:
+            run.met[self._asked] = errors
+        return errors
 
     def _size_of(self, param: Any) -> int:
         """The size class of a param."""
@@ -222,18 +237,11 @@ class Evaluator:
     def _quickly(
         self,
         activation: Activation,
-        conditions: Activation | None,
         annotations: dict[str, list[str]] | None,
         fair: Sequence[int],
-    ) -> Sequence[Failure] | None:
+    ) -> Sequence[Failure]:
         """Without counting. Raises `Leave` when limits of cost may be near, and, if variables are assumed to be `fair`,
         when a validation has an error: what the server goes on to evaluate then is not known."""
-        if conditions is not None:
-            errors = self._condition_errors(conditions)
-            if errors is None:
-                return None
-            if errors:
-                return (Failure(aggregated(errors), error=True),) if self._spec.fail else None
         failures: list[Failure] = []
         for each in self._validations:
             try:
