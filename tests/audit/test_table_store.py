@@ -21,6 +21,7 @@ from hypothesis import strategies as st
 
 from webhook.annotations import WEBHOOK_NAME
 from webhook.audit.fact import Ours
+from webhook.audit.source import parallel
 from webhook.audit.table.engine import from_rows, open_facts
 from webhook.audit.table.manifest import MANIFEST
 from webhook.audit.table.schema import COLUMNS
@@ -153,6 +154,20 @@ def test_the_views_take_each_write_once_however_it_is_stored(log: Any, tmp_path:
         assert connection.execute("SELECT * EXCLUDE (requests) FROM facts ORDER BY ALL").fetchall() == expected
 
 
+def test_processes_side_by_side_give_the_same(corpora: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    raw = (corpora / "audit" / "raw" / "kube-1.37.jsonl").read_bytes().splitlines()
+    raw[300:300] = [b"{broken: 1}", raw[300][:-200]]
+    path = write(tmp_path / "kube.log", raw)
+    source = Source(Ours(("check.example.dev",)))
+    _, expected = update(tmp_path / "one", [path, str(corpora / "audit" / "eks")], source)
+    monkeypatch.setattr(parallel, "PART_MIN", 300_000)
+    done, trouble = update(tmp_path / "many", [path, str(corpora / "audit" / "eks")], source, jobs=3)
+    assert done.records > 800
+    assert trouble.counts == expected.counts
+    assert trouble.counts["not_json"]
+    assert facts(tmp_path / "many") == facts(tmp_path / "one")
+
+
 def test_clusters_are_apart(log: Any, tmp_path: Path) -> None:
     out, path = tmp_path / "facts", write(tmp_path / "a.log", log.lines)
     update(out, [path], Source(OURS.ours, "prod/eu '1'"))
@@ -172,12 +187,12 @@ from webhook.audit.table import store
 where, out, logs = sys.argv[1], Path(sys.argv[2]), sys.argv[3:]
 store._COMMIT = 1
 if where == "staging":
-    stage = store._Run._stage
-    def slow(self, rows):
-        stage(self, rows)
+    stage = store.stage
+    def slow(*arguments, **more):
+        stage(*arguments, **more)
         print("now", flush=True)
         time.sleep(60)
-    store._Run._stage = slow
+    store.stage = slow
 elif where == "merging":
     merge = store._Run._merge
     def slow(self, *more):

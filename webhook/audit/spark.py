@@ -19,12 +19,14 @@ from msgspec import Struct
 
 from webhook.annotations import WEBHOOK_NAME
 from webhook.audit.fact import Ours
-from webhook.audit.source import Events, Lines, Unreadable
+from webhook.audit.source import Unreadable
 from webhook.audit.source.reader import events_in
 from webhook.audit.source.unpack import unpacked
 from webhook.audit.table.identity import BLOCK, Source, identity_of
-from webhook.audit.table.mapper import Mapper, batch
-from webhook.audit.table.schema import COLUMNS, WRITE, Column
+from webhook.audit.table.mapper import WRITES, Mapper, batch, unread
+from webhook.audit.table.rows import Row
+from webhook.audit.table.schema import COLUMNS, WRITE, Column, arrow
+from webhook.audit.table.stage import BATCH
 from webhook.errors import UserError
 
 if TYPE_CHECKING:
@@ -43,8 +45,6 @@ _TYPES = {
 }
 SCHEMA = ", ".join(f"`{each.name}` {_TYPES[each.type]}" for each in COLUMNS)
 """The table's columns as Spark's DDL."""
-
-_ROWS = 20_000
 
 
 def facts(logs: DataFrame, *, cluster: str = "", names: Sequence[str] = (WEBHOOK_NAME,)) -> DataFrame:
@@ -99,14 +99,19 @@ class _Map(Struct, frozen=True):
 
     def __call__(self, batches: Iterator[pyarrow.RecordBatch]) -> Iterator[pyarrow.RecordBatch]:
         schema = _schema(COLUMNS)
-        for mapper, found in self.found(batches):
-            if found is not None:
-                mapper.add(found)
-            if len(mapper) >= _ROWS or found is None:
-                yield batch(mapper.take(), schema)
+        for rows in self.rows(batches):
+            if rows:
+                yield batch(rows, schema)
 
-    def found(self, batches: Iterator[pyarrow.RecordBatch]) -> Iterator[tuple[Mapper, Lines | Events | None]]:
+    def rows(self, batches: Iterator[pyarrow.RecordBatch]) -> Iterator[list[Row]]:
         raise NotImplementedError
+
+    def read(self, mapper: Mapper, name: str, text: Iterable[bytes]) -> Iterator[list[Row]]:
+        for found in events_in(name, text, mapper.unreadable, skip_reads=True, wanted=WRITES.wants):
+            mapper.add(found)
+            if len(mapper) >= BATCH:
+                yield mapper.take()
+        yield mapper.take()
 
     def mapper(self) -> Mapper:
         return Mapper(is_ours=self.source.ours, unreadable=Unreadable(), cluster=self.source.cluster)
@@ -115,13 +120,13 @@ class _Map(Struct, frozen=True):
 class _Texts(_Map, frozen=True):
     """Lines of whatever files; where one was is not known."""
 
-    def found(self, batches: Iterator[pyarrow.RecordBatch]) -> Iterator[tuple[Mapper, Lines | Events | None]]:
+    def rows(self, batches: Iterator[pyarrow.RecordBatch]) -> Iterator[list[Row]]:
         import pyarrow as pa
 
         mapper = self.mapper()
         seen = hashlib.blake2b(digest_size=16)
 
-        def texts() -> Iterable[bytes]:
+        def texts() -> Iterator[bytes]:
             for each in batches:
                 # As bytes: what is not UTF-8 is the reader's business.
                 lines = each.column(0).cast(pa.binary()).to_pylist()
@@ -130,33 +135,27 @@ class _Texts(_Map, frozen=True):
                     seen.update(text)
                     yield text
 
-        for found in events_in("a partition", texts(), mapper.unreadable, skip_reads=True):
-            yield mapper, found
-        mapper.keep_unread(seen.hexdigest(), "a partition")
-        yield mapper, None
+        yield from self.read(mapper, "a partition", texts())
+        yield unread(mapper.unreadable, seen.hexdigest(), "a partition", mapper.cluster)
 
 
 class _Files(_Map, frozen=True):
     """Whole files."""
 
-    def found(self, batches: Iterator[pyarrow.RecordBatch]) -> Iterator[tuple[Mapper, Lines | Events | None]]:
+    def rows(self, batches: Iterator[pyarrow.RecordBatch]) -> Iterator[list[Row]]:
         for each in batches:
             for path, content in zip(each.column(0).to_pylist(), each.column(1).to_pylist(), strict=True):
                 mapper = self.mapper()
                 for name, text in unpacked(path, iter([content]), mapper.unreadable):
-                    for found in events_in(name, text, mapper.unreadable, skip_reads=True):
-                        yield mapper, found
+                    yield from self.read(mapper, name, text)
                 last = content[-min(BLOCK, len(content) - BLOCK) :] if len(content) > BLOCK else b""
                 mark = identity_of(len(content), content[:BLOCK], last, self.source)
-                mapper.keep_unread(mark, path.rpartition("/")[2])
-                yield mapper, None
+                yield unread(mapper.unreadable, mark, path.rpartition("/")[2], mapper.cluster)
 
 
 def _schema(columns: Sequence[Column]) -> Any:
     """The table's Arrow schema with the types that Spark takes."""
     import pyarrow as pa
-
-    from webhook.audit.table.schema import arrow
 
     fields = [
         pa.field(field.name, pa.decimal128(20, 0) if column.type == "uint64" else field.type, nullable=True)

@@ -30,6 +30,8 @@ exit codes: 0 done, 2 could not do it
 
 
 def register(parser: argparse.ArgumentParser) -> None:
+    from webhook.cli.evidence import add_jobs_flag
+
     parser.epilog = _EPILOG
     parser.add_argument("logs", nargs="*", metavar="LOG", help="audit logs, also packed; folders of them; - for stdin")
     parser.add_argument("--out", type=Path, metavar="DIR", help="where the facts are, or are to be")
@@ -37,6 +39,7 @@ def register(parser: argparse.ArgumentParser) -> None:
         "--cluster", default="", metavar="NAME", help="which cluster the logs are of (default: what the export says)"
     )
     add_webhook_name_flag(parser)
+    add_jobs_flag(parser)
     parser.add_argument("--schema", action="store_true", help="print the table's columns, and read nothing")
     parser.add_argument("--output", choices=("text", "json"), default="text", help="default %(default)s")
 
@@ -57,7 +60,7 @@ def run(args: argparse.Namespace) -> int:
     engine.require()
     source = store.Source(Ours(tuple(args.webhook_name or (WEBHOOK_NAME,))), args.cluster)
     with Progress(args.logs) as progress:
-        done, unreadable = store.update(args.out, args.logs, source, progress=progress)
+        done, unreadable = store.update(args.out, args.logs, source, jobs=args.jobs, progress=progress)
     if done.read and not (done.known or done.records or done.reads or done.other_resources):
         raise nothing_found(args.logs, unreadable)
     warn_of_unreadable(unreadable)

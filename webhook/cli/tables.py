@@ -19,7 +19,9 @@ if TYPE_CHECKING:
 
 
 def add_flags(parser: argparse.ArgumentParser) -> None:
-    """`LOG…`, `--facts`, `--cluster`, `--webhook-name`."""
+    """`LOG…`, `--facts`, `--cluster`, `--webhook-name`, `--jobs`."""
+    from webhook.cli.evidence import add_jobs_flag
+
     parser.add_argument("logs", nargs="*", metavar="LOG", help="audit logs, also packed; folders of them; - for stdin")
     group = parser.add_argument_group("evidence")
     group.add_argument("--facts", type=Path, metavar="DIR", help="what `wouldblock facts` has made, instead of logs")
@@ -27,6 +29,7 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
         "--cluster", default="", metavar="NAME", help="which cluster the logs are of (default: what the export says)"
     )
     add_webhook_name_flag(group)
+    add_jobs_flag(group)
 
 
 @contextmanager
@@ -71,7 +74,7 @@ def _read(args: argparse.Namespace, folder: Path) -> Unreadable:
 
     source = store.Source(Ours(tuple(args.webhook_name or (WEBHOOK_NAME,))), args.cluster)
     with Progress(args.logs) as progress:
-        done, unreadable = store.update(folder, args.logs, source, progress=progress)
+        done, unreadable = store.update(folder, args.logs, source, jobs=args.jobs, progress=progress)
     if not (done.records or done.reads or done.other_resources):
         raise nothing_found(args.logs, unreadable)
     return unreadable

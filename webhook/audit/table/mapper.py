@@ -76,12 +76,10 @@ class Mapper(Reading):
         rows, self._rows = self._rows, []
         return rows
 
-    def keep_unread(self, identity: str, file: str) -> None:
-        """Makes a row of each reason for which something in the input `identity`, called `file`, was not read."""
-        for reason, count in sorted(self.unreadable.counts.items()):
-            if reason not in ELSEWHERE:
-                said = f"{count} in {file}, the first at byte {self.unreadable.places[reason][0].offset}"
-                self._rows.append(unreadable(self._cluster, identity, reason, said, count))
+    @property
+    def cluster(self) -> str:
+        """Of what was added last."""
+        return self._cluster
 
     def _keep(self, write: Write) -> None:
         # Out of envelopes come events that `_matters` was not asked about: the rule is the same for them.
@@ -91,6 +89,21 @@ class Mapper(Reading):
             if not notes or not any(key.endswith(_SAID) for key in notes):
                 return
         self._rows.extend(rows_of(write, self._cluster))
+
+
+def unread(trouble: Unreadable, identity: str, file: str, cluster: str) -> list[Row]:
+    """A row for each reason for which something in the input `identity`, called `file`, was not read."""
+    return [
+        unreadable(
+            cluster,
+            identity,
+            reason,
+            f"{count} in {file}, the first at byte {trouble.places[reason][0].offset}",
+            count,
+        )
+        for reason, count in sorted(trouble.counts.items())
+        if reason not in ELSEWHERE
+    ]
 
 
 def batch(rows: Sequence[Row], schema: pyarrow.Schema | None = None) -> pyarrow.RecordBatch:

@@ -16,18 +16,18 @@ import uuid
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 import msgspec
 from msgspec import Struct
 
-from webhook.audit.source import Progress, Unreadable, expand, read
+from webhook.audit.source import Progress, Unreadable, expand, parallel
 from webhook.audit.table import engine
 from webhook.audit.table.identity import Source, identity
 from webhook.audit.table.manifest import Manifest, Part, manifest_of, replace, sync
-from webhook.audit.table.mapper import WRITES, Mapper, batch
-from webhook.audit.table.schema import KEY, arrow
+from webhook.audit.table.schema import KEY
+from webhook.audit.table.stage import stage
 from webhook.errors import UserError
 
 if TYPE_CHECKING:
@@ -36,10 +36,8 @@ if TYPE_CHECKING:
 NULL = "__HIVE_DEFAULT_PARTITION__"
 """How Hive, and so Spark and DuckDB, name the folder of what is null or empty."""
 
-_BATCH = 20_000
-_COMMIT = 2_000_000
-"""Rows after which a run makes sure of what it has."""
-
+_COMMIT = 4 << 30
+"""Bytes of input after which a run makes sure of what it has."""
 
 __all__ = ["Source", "Summary", "put", "update"]
 
@@ -66,26 +64,29 @@ class Summary(Struct, kw_only=True):
 
 
 def update(
-    folder: Path, logs: Sequence[str], source: Source, *, progress: Progress = lambda _file, _bytes: None
+    folder: Path,
+    logs: Sequence[str],
+    source: Source,
+    *,
+    jobs: int = 1,
+    progress: Progress = lambda _file, _bytes: None,
 ) -> tuple[Summary, Unreadable]:
-    """Adds what is new in `logs`. Raises `UserError`, and `OSError` for what cannot be opened or written."""
+    """Adds what is new in `logs`, read in `jobs` processes. Raises `UserError`, and `OSError` for what cannot be opened
+    or written."""
     folder.mkdir(parents=True, exist_ok=True)
     files = expand(logs)
     with _alone(folder):
-        run = _Run(folder, source, progress)
-        for file in files:
-            run.take(file)
-        run.commit()
+        run = _Run(folder, source)
+        run.read(files, jobs, progress)
         return run.summary(), run.unreadable
 
 
 def put(folder: Path, rows: Path, source: Source) -> Summary:
-    """Adds rows that are in a Parquet file of the table's schema, moving the file away."""
+    """Adds rows that are in a Parquet file of the table's schema."""
     folder.mkdir(parents=True, exist_ok=True)
     with _alone(folder):
-        run = _Run(folder, source, lambda _file, _bytes: None)
-        run.adopt(rows)
-        run.commit()
+        run = _Run(folder, source)
+        run.commit([str(rows)], [])
         return run.summary()
 
 
@@ -100,11 +101,10 @@ def _alone(folder: Path) -> Iterator[None]:
 
 
 class _Run:
-    def __init__(self, folder: Path, source: Source, progress: Progress) -> None:
+    def __init__(self, folder: Path, source: Source) -> None:
         self.folder = folder
         self.source = source
         self.unreadable = Unreadable()
-        self._progress = progress
         found = manifest_of(folder)
         if found is None:
             if any(folder.glob("**/*.parquet")):
@@ -115,35 +115,36 @@ class _Run:
         self._before = sum(part.rows for part in found.parts)
         self._sweep()
         self._staging = folder / f".staging-{uuid.uuid4().hex[:12]}"
-        self._writer: Any = None
-        self._staged = 0
         self._inputs = set(self._manifest.inputs)
-        self._new: list[str] = []
         self._summary = Summary(out=str(folder))
         self._counts: Counter[str] = Counter()
 
-    def take(self, file: str) -> None:
-        """Reads one input, if it is not known."""
-        mark = "" if file == "-" else identity(file, self.source)
-        if mark and mark in self._inputs:
-            self._summary.known += 1
-            return
-        unreadable = Unreadable()
-        mapper = Mapper(is_ours=self.source.ours, unreadable=unreadable, cluster=self.source.cluster)
-        for found in read([file], unreadable, skip_reads=True, wanted=WRITES.wants, progress=self._progress):
-            mapper.add(found)
-            if len(mapper) >= _BATCH:
-                self._stage(mapper.take())
-        mapper.keep_unread(mark or "standard input", Path(file).name)
-        self._stage(mapper.take())
-        self._counts.update(mapper.counts)
-        self.unreadable.merge(unreadable)
-        self._summary.read += 1
-        if mark:
+    def read(self, files: Sequence[str], jobs: int, progress: Progress) -> None:
+        """Reads the inputs that are not known, and makes sure of what it has after some gigabytes."""
+        group: list[tuple[str, str]] = []
+        size = 0
+        for file in files:
+            mark = "" if file == "-" else identity(file, self.source)
+            if mark and mark in self._inputs:
+                self._summary.known += 1
+                continue
             self._inputs.add(mark)
-            self._new.append(mark)
-        if self._staged >= _COMMIT:
-            self.commit()
+            group.append((file, mark))
+            size += Path(file).stat().st_size if mark else 0
+            if size >= _COMMIT:
+                self._take(group, jobs, progress)
+                group, size = [], 0
+        # Little is read before another process has begun.
+        self._take(group, jobs if size >= parallel.PART_MIN else 1, progress)
+
+    def _take(self, group: Sequence[tuple[str, str]], jobs: int, progress: Progress) -> None:
+        if not group:
+            return
+        done = stage(group, self.source, self._staging, jobs=jobs, progress=progress)
+        self._counts.update(done.counts)
+        self.unreadable.merge(done.unreadable)
+        self._summary.read += len(group)
+        self.commit(done.paths, [mark for _, mark in group if mark])
 
     def summary(self) -> Summary:
         found, parts = self._summary, self._manifest.parts
@@ -158,35 +159,14 @@ class _Run:
         found.unreadable = dict(sorted(self.unreadable.counts.items()))
         return found
 
-    def _stage(self, rows: list[Any]) -> None:
-        if not rows:
-            return
-        import pyarrow.parquet as parquet
-
-        if self._writer is None:
-            self._staging.mkdir()
-            self._writer = parquet.ParquetWriter(self._staging / "rows.parquet", arrow(), compression="zstd")
-        self._writer.write_batch(batch(rows))
-        self._staged += len(rows)
-
-    def adopt(self, rows: Path) -> None:
-        """Stages a Parquet file as it is."""
-        self._staging.mkdir()
-        rows.replace(self._staging / "rows.parquet")
-        self._staged = 1
-
-    def commit(self) -> None:
+    def commit(self, staged: Sequence[str], inputs: Sequence[str]) -> None:
         """Puts what was staged into the days it belongs to, and the manifest in place of the one before."""
-        if not self._staged:
-            if self._new:
-                self._replace(msgspec.structs.replace(self._manifest, inputs=(*self._manifest.inputs, *self._new)))
+        known = (*self._manifest.inputs, *inputs)
+        if not staged:
+            self._replace(msgspec.structs.replace(self._manifest, inputs=known))
             return
-        if self._writer is not None:
-            self._writer.close()
-            self._writer = None
         with contextlib.closing(engine.connect()) as connection:
             parts = {(part.cluster, part.day): part for part in self._manifest.parts}
-            staged = [str(self._staging / "rows.parquet")]
             touched = connection.execute(
                 f"SELECT DISTINCT cluster, day FROM {engine.parquet(staged)} ORDER BY ALL"  # noqa: S608
             ).fetchall()
@@ -200,15 +180,13 @@ class _Run:
                 if part.rows:
                     parts[cluster, None] = part
         merged = [parts[key] for key in sorted(parts, key=lambda key: (key[0], str(key[1])))]
-        self._replace(Manifest(inputs=(*self._manifest.inputs, *self._new), parts=tuple(merged)))
-        self._staged = 0
-        self._new = []
+        self._replace(Manifest(inputs=known, parts=tuple(merged)))
         self._sweep()
 
     def _merge(
         self,
         connection: DuckDBPyConnection,
-        staged: list[str],
+        staged: Sequence[str],
         cluster: str,
         day: datetime.date | None,
         old: Part | None,
