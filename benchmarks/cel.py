@@ -53,9 +53,9 @@ def render(race: Race, counts: Counts, reviews: Reviews, sizes: dict[str, int]) 
     parts = [
         f"{describe()}; {wheels}; {datetime.datetime.now(datetime.UTC):%Y-%m-%d}. A hundred expressions of policies "
         f"({race.failing} of them false on the middle object) on one decoded Deployment of ({weights}) KB. CPU, one "
-        "process a subject, all in one run and turn by turn; every subject gave the same hundred answers first. × is against "
-        "plain Python by hand, in the median round; ‘taking’ is what a subject makes of the object before it can "
-        "evaluate, once a review, and is not in the other figure.",
+        "process a subject, all in one run and turn by turn; every subject gave the same hundred answers first. × is "
+        "against plain Python by hand, in the median round; ‘taking’ is what a subject makes of the object before it "
+        "can evaluate, once a review, and is not in the other figure.",
         _race(race),
     ]
     if "cpp" in race.times:
