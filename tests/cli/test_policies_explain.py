@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
+import io
 import json
 from pathlib import Path
 from typing import Any
 
 import msgspec
 import pytest
+from hypothesis import given, settings
 
+from tests.cel.test_properties import EXPRESSIONS, OBJECT
+from webhook.cel.trace_unit import TraceUnit
+from webhook.cel.unit import CompileErrors, Expression, Inputs
+from webhook.cel.unparse import unparse
 from webhook.check import cases
 from webhook.check.explain import explain
 from webhook.cli import main
+from webhook.cli.policies.explain import as_record, text
+from webhook.cli.policies.tree import Paint, lines, record
 from webhook.load import gather, shipped
 
 POLICY = """\
@@ -210,6 +218,9 @@ def test_the_explanation_says_what_serving_says(path: Path) -> None:
     for case in file.cases:
         request = cases.request_of(file, case)
         found = explain(spec, bindings, request, state=cases.state_of(case, request), folder=file.params_of(case))
+        written = "\n".join(text(found, Paint()))
+        assert written.replace("\n", "").isprintable()
+        json.dumps(as_record(found))
         concluded = [judged.said for each in found.rounds for judged in each.validations if judged.fires]
         errors = [
             part for each in found.rounds for part in each.conditions if part.step is not None and part.step.failed
@@ -220,3 +231,29 @@ def test_the_explanation_says_what_serving_says(path: Path) -> None:
         assert concluded == said, case.name
         if isinstance(case.expect, msgspec.Struct):
             assert said == [finding.message for finding in case.expect.findings], case.name
+
+
+@settings(max_examples=200)
+@given(EXPRESSIONS)
+def test_whatever_was_traced_can_be_shown(text: str) -> None:
+    try:
+        step = TraceUnit([Expression(path="x", text=text)]).start(Inputs(object=OBJECT)).trace(0)
+    except CompileErrors:
+        return
+    shown = list(lines(step, Paint(), 0))
+    assert shown and all(line.isprintable() for line in shown)
+    assert json.loads(json.dumps(record(step)))["expression"] == unparse(step.node)
+
+
+def test_colour_for_those_who_look(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.stdout", _Terminal())
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    assert Paint()("no", "red") == "\x1b[31mno\x1b[0m"
+    monkeypatch.setenv("NO_COLOR", "1")
+    assert Paint()("no", "red") == "no"
+
+
+class _Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True

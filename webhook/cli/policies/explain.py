@@ -76,9 +76,9 @@ def run(args: argparse.Namespace) -> int:
         version=version,
     )
     if args.output == "json":
-        print(as_json(_json(found)))
+        print(as_json(as_record(found)))
     else:
-        for line in _text(found, Paint()):
+        for line in text(found, Paint()):
             print(line)
     if found.unknown or any(part.unknown for each in found.rounds for part in _parts(each)):
         return cli.FAILED
@@ -133,7 +133,7 @@ def _findings(found: Explanation) -> Sequence[Finding | str]:
     return [judged.said for each in found.rounds for judged in each.validations if judged.fires]
 
 
-def _text(found: Explanation, paint: Paint) -> Iterator[str]:
+def text(found: Explanation, paint: Paint) -> Iterator[str]:
     request = found.request
     name = f"{request.kind.kind} {'/'.join(filter(None, (request.namespace, request.name)))}"
     yield paint(f"{found.spec.id}: {request.operation} of {safe(name)}", "bold")
@@ -204,7 +204,7 @@ def _shortest(file: str) -> str:
     return str(path.relative_to(Path.cwd())) if path.is_relative_to(Path.cwd()) else file
 
 
-def _json(found: Explanation) -> dict[str, Any]:
+def as_record(found: Explanation) -> dict[str, Any]:
     verdict = found.verdict
     return {
         "policy": found.spec.id,
