@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from webhook.audit.table.schema import COLUMNS
 from webhook.cli import VERBS, main
 from webhook.settings import rows
 
@@ -39,7 +40,11 @@ def settings() -> str:
     )
 
 
-BLOCKS = {"verbs": verbs, "policies": policies, "settings": settings}
+def facts() -> str:
+    return _table(("column", "type", "what"), ((f"`{each.name}`", each.kind, each.doc) for each in COLUMNS))
+
+
+BLOCKS = {"verbs": verbs, "policies": policies, "settings": settings, "facts": facts}
 
 
 def _table(head: tuple[str, ...], cells: object) -> str:

@@ -83,9 +83,12 @@ def _schema(output: str) -> int:
     from webhook.audit.table.schema import COLUMNS
 
     if output == "json":
-        print(json.dumps([msgspec.to_builtins(each) for each in COLUMNS], indent=2))
+        shown = [
+            {"name": each.name, "type": each.kind, "nullable": each.nullable, "doc": each.doc} for each in COLUMNS
+        ]
+        print(json.dumps(shown, indent=2))
         return cli.FINE
-    width = max(len(each.name) for each in COLUMNS)
+    width, kinds = max(len(each.name) for each in COLUMNS), max(len(each.kind) for each in COLUMNS)
     for each in COLUMNS:
-        print(f"{each.name:{width}}  {each.type:6}  {each.doc}")
+        print(f"{each.name:{width}}  {each.kind:{kinds}}  {each.doc}")
     return cli.FINE

@@ -22,6 +22,22 @@ class Column(Struct, frozen=True):
     doc: str
     nullable: bool = False
 
+    @property
+    def kind(self) -> str:
+        """Its type as Arrow calls it."""
+        return _ARROW[self.type]
+
+
+_ARROW = {
+    "text": "string",
+    "words": "string",
+    "date": "date32",
+    "time": "timestamp[us, UTC]",
+    "uint64": "uint64",
+    "int32": "int32",
+    "int16": "int16",
+    "bool": "bool",
+}
 
 COLUMNS: tuple[Column, ...] = (
     Column("cluster", "words", "the cluster: `--cluster`, else what the export says, else empty"),
