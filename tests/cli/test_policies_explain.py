@@ -17,6 +17,7 @@ from webhook.cel.unit import CompileErrors, Expression, Inputs
 from webhook.cel.unparse import unparse
 from webhook.check import cases
 from webhook.check.explain import explain
+from webhook.check.forms import Forms
 from webhook.cli import main
 from webhook.cli.policies.explain import as_record, text
 from webhook.cli.policies.tree import Paint, lines, record
@@ -214,10 +215,12 @@ def test_the_explanation_says_what_serving_says(path: Path) -> None:
     file = cases.read(path)
     gathered = gather([file.policy])
     (spec,) = gathered.policies.values()
-    bindings = list(gathered.bindings.values())
+    bindings, forms = list(gathered.bindings.values()), Forms(spec)
     for case in file.cases:
         request = cases.request_of(file, case)
-        found = explain(spec, bindings, request, state=cases.state_of(case, request), folder=file.params_of(case))
+        found = explain(
+            spec, bindings, request, state=cases.state_of(case, request), folder=file.params_of(case), forms=forms
+        )
         written = "\n".join(text(found, Paint()))
         assert written.replace("\n", "").isprintable()
         json.dumps(as_record(found))

@@ -14,10 +14,11 @@ import msgspec
 from webhook.cel.diagnostics import position
 from webhook.cel.metering import Failure
 from webhook.cel.trace import Step
-from webhook.cel.trace_unit import TraceRun, TraceUnit
+from webhook.cel.trace_unit import TraceRun
 from webhook.cel.tree import Node
-from webhook.cel.unit import Evaluation, Expression, Inputs, Variable, compile_unit
+from webhook.cel.unit import Evaluation, Inputs
 from webhook.cel.versions import STORED, Version
+from webhook.check.forms import Forms
 from webhook.check.why import deciding, start
 from webhook.errors import InvalidInput, NeedsState, NotComparable, Problem
 from webhook.manifest import build
@@ -104,9 +105,11 @@ def explain(
     folder: Sequence[Mapping[str, Any]],
     params: Sequence[Mapping[str, Any]] = (),
     version: Version = STORED,
+    forms: Forms | None = None,
 ) -> Explanation:
     """`folder` holds objects that may be params; `params`, if there are any, take their place whatever the bindings
-    refer to. Raises `InvalidInput` for a policy that does not compile."""
+    refer to; `forms` are the policy's, where they are at hand. Raises `InvalidInput` for a policy that does not
+    compile."""
     context = Context(request, state=state, clock=time.monotonic, deadline=time.monotonic() + 60)
     policy, problems = build(spec, bindings, folder=folder, state=state, version=version)
     if policy is None:
@@ -121,7 +124,7 @@ def explain(
     except (NeedsState, NotComparable) as error:
         unknown = str(error)
     if not unmatched:
-        rounds = tuple(_rounds(_Explainer(spec, context, version), bindings, folder, params))
+        rounds = tuple(_rounds(_Explainer(spec, context, forms or Forms(spec, version)), bindings, folder, params))
     return Explanation(spec=spec, request=request, unmatched=unmatched, rounds=rounds, verdict=verdict, unknown=unknown)
 
 
@@ -175,33 +178,12 @@ def _rounds(
 
 
 class _Explainer:
-    """A policy's expressions in the forms that keep values and that count."""
+    """One request, judged by the forms of one policy."""
 
-    def __init__(self, spec: PolicySpec, context: Context, version: Version) -> None:
+    def __init__(self, spec: PolicySpec, context: Context, forms: Forms) -> None:
         self.spec = spec
         self.context = context
-        declared = bool(spec.variables)
-        self._expressions: list[Expression] = []
-        self._conditions = [self._add(each.expression, variables=False) for each in spec.conditions]
-        self._validations = [self._add(each.expression, variables=declared) for each in spec.validations]
-        self._messages = [
-            self._add(each.message_expression, variables=declared, authorizer=False)
-            if each.message_expression
-            else None
-            for each in spec.validations
-        ]
-        self._annotations = [self._add(each.expression, variables=declared) for each in spec.audit_annotations]
-        variables = [Variable(name=each.name, path=each.name, text=each.expression) for each in spec.variables]
-        params = spec.param_kind is not None
-        self._traced = TraceUnit(self._expressions, variables=variables, params=params, version=version)
-        self._metered = compile_unit(
-            self._expressions, variables=variables, params=params, metered=True, version=version
-        )
-
-    def _add(self, text: str, *, variables: bool, authorizer: bool = True) -> int:
-        path = f"expressions[{len(self._expressions)}]"
-        self._expressions.append(Expression(path=path, text=text, variables=variables, authorizer=authorizer))
-        return len(self._expressions) - 1
+        self._forms = forms
 
     def round(self, binding: str, param: Any) -> Round:
         usual, sparse = inputs(self.context), condition_inputs(self.context)
@@ -213,7 +195,7 @@ class _Explainer:
         asked = self._both(sparse)
         conditions = tuple(
             self._part(asked, number, "match condition", each.name, each.expression, each.steps)
-            for number, each in zip(self._conditions, spec.conditions, strict=True)
+            for number, each in zip(self._forms.conditions, spec.conditions, strict=True)
         )
         if any(part.value is not True for part in conditions):
             return Round(binding=binding, param=name, conditions=conditions)
@@ -225,23 +207,23 @@ class _Explainer:
             validations=tuple(self._judged(asked, index) for index in range(len(spec.validations))),
             annotations=tuple(
                 self._part(asked, number, "audit annotation", each.key, each.expression, each.steps)
-                for number, each in zip(self._annotations, spec.audit_annotations, strict=True)
+                for number, each in zip(self._forms.annotations, spec.audit_annotations, strict=True)
             ),
             variables=tuple(self._variables(asked[0])),
         )
 
     def _both(self, values: Inputs) -> tuple[TraceRun, Evaluation]:
-        return self._traced.start(values), self._metered.start(values)
+        return self._forms.traced.start(values), self._forms.metered.start(values)
 
     def _judged(self, asked: tuple[TraceRun, Evaluation], index: int) -> Judged:
         each = self.spec.validations[index]
-        number, steps = self._validations[index], (*each.steps, "expression")
+        number, steps = self._forms.validations[index], (*each.steps, "expression")
         part = self._part(asked, number, "validation", str(index), each.expression, steps)
         if part.step is None or part.value is True:
             return Judged(part=part)
         if part.step.failed:
             return Judged(part=part, said=f"expression '{each.expression}' resulted in error: {part.value.text}")
-        message, said, number_ = None, static_message(each), self._messages[index]
+        message, said, number_ = None, static_message(each), self._forms.messages[index]
         if number_ is not None:
             at = (*each.steps, "messageExpression")
             message = self._part(asked, number_, "message", str(index), each.message_expression, at)
