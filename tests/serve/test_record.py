@@ -348,3 +348,14 @@ def test_a_folder_for_everybody_is_an_error_at_the_start(tmp_path: Path, certifi
     )
     with pytest.raises(UserError, match="chmod 700"):
         run(settings)
+
+
+def test_a_recorder_that_fails_does_not_take_the_answer_with_it(
+    review: Any, post: Any, admission: Callable[..., Admission]
+) -> None:
+    def broken(*_: object) -> None:
+        raise RuntimeError
+
+    answer = post(admission(lambda context: None, recorder=broken), review())
+    assert answer.status == 200
+    assert answer.response["allowed"] is True
