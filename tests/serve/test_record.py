@@ -359,3 +359,28 @@ def test_a_recorder_that_fails_does_not_take_the_answer_with_it(
     answer = post(admission(lambda context: None, recorder=broken), review())
     assert answer.status == 200
     assert answer.response["allowed"] is True
+
+
+@pytest.mark.corpus
+def test_unchanged_policies_agree_with_what_was_served(
+    tmp_path: Path, serve: Any, raw: Any, corpora: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Real reviews over TLS, the shipped set, and then `backtest` with the same."""
+    from webhook.cli import main
+
+    lines = (corpora / "reviews" / "recorded.jsonl").read_bytes().splitlines()
+    folder = tmp_path / "record"
+    process = serve("--record", str(folder), "--budget-ms", "500", "--max-wait-ms", "10000")
+    with process.connect() as connection:
+        for line in lines:
+            assert raw(connection, line, path="/validate?timeout=10s").response["allowed"] is True
+    assert process.stop() == 0
+    assert main(["backtest", str(folder), "--output", "json"]) == 0
+    document = json.loads(capsys.readouterr().out)
+    tokens = sum(b'"subResource":"token"' in line for line in lines)
+    assert tokens
+    assert document["record"]["reviews"] > len(lines) - tokens - 30
+    assert document["record"]["damage"] == {}
+    for each in document["policies"]:
+        assert (each["newly"], each["no_longer"], each["errors"], each["failed"]) == (0, 0, 0, 0), each
+    assert sum(each["compared"] for each in document["policies"]) > 100
