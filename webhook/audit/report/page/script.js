@@ -54,10 +54,11 @@
     const rows = [...body.rows].map((row) => ({ row, text: "" }));
     let order = rows;
     let all = rows.length <= most + 5;
+    const hint = table.dataset.groups ? " by words, or by column as in team:\"name\"" : "";
     const input = make("input", { type: "search", autocomplete: "off", spellcheck: false });
     const said = make("output", {});
     const more = make("button", { type: "button" });
-    tools.append(make("label", {}, "Filter " + table.dataset.what, input), more, said);
+    tools.append(make("label", {}, "Filter " + table.dataset.what + hint, input), more, said);
     said.setAttribute("aria-live", "polite");
 
     const content = (row, at) => (row.cells[at] ? row.cells[at].textContent.trim() : "");
@@ -70,6 +71,7 @@
       });
     function show() {
       const wanted = tests(input.value);
+      tools.toggleAttribute("data-filtered", wanted.length > 0);
       if (wanted.length && !rows[0]?.text) rows.forEach((each) => (each.text = each.row.textContent.toLowerCase()));
       let found = 0;
       for (const each of order) {

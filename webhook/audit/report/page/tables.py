@@ -241,8 +241,7 @@ def workloads(report: Report, rows: Sequence[Workload], detail: Detail, codes: d
     return table(
         "workloads",
         "workloads",
-        'Every workload that would be blocked, by namespace. Filter by words, or by column: team:"name". '
-        + _window(report),
+        f"Every workload that would be blocked, by namespace. {_window(report)}",
         (
             Column("Workload"),
             Column("Policies"),
