@@ -15,11 +15,9 @@ FLOORS = {"cost": 817, "differential": 1_483, "specification": 1_311}
 KNOWN = {
     "differential": {
         "738": "the engine crashed inside a library, before it charged the call",
-        "1181": "see test_vectors",
         "1296": "the engine crashed inside a library, before it charged the call",
         "1482": "the engine crashed inside an operator, before it charged the rest",
         "1693": "see test_vectors",
-        "1831": "a failed receiver of indexOf is charged nothing",
     },
     "specification": {
         "macros2/exists/map_key": "the engine's order of a map's keys is random, and so is the cost of an early exit",

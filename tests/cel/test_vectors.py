@@ -25,8 +25,6 @@ FLOORS = {
 
 KNOWN = {
     "differential": {
-        "1181": "the server finds no match of a constant pattern in an optional; here it is an error",
-        "1479": "the type of a failed selection inside a macro's list prints as !error! and not as dyn",
         "1693": "has() of an optional path is no bool on the server",
     }
 }

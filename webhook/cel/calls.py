@@ -163,11 +163,12 @@ def optional_path(body: Body, node: Node) -> tuple[Node, list[str]] | None:
     """(base, fields) of `base.?a.?b.c`: selections that give one optional. `None` for anything else."""
     fields: list[str] = []
     checked = body.checked
-    while isinstance(node, Select) and node.id not in checked.names and checked.type(node).kind == "optional":
-        if checked.type(node.operand).name == "kubernetes.variables":
-            return None
+    while isinstance(node, Select) and node.id not in checked.names:
+        held = checked.type(node.operand)
+        if held.name == "kubernetes.variables" or not (node.optional or held.kind == "optional"):
+            return None  # what is stored may be an optional, but the way to it is none
         fields.append(node.field)
-        if checked.type(node.operand).kind != "optional":
+        if held.kind != "optional":
             return node.operand, fields[::-1]
         node = node.operand
     return None

@@ -49,6 +49,11 @@ from webhook.cel.types import (
 
 LOCAL = "local"
 
+_STRUCTS = "kubernetes."
+"""Beginning of the names of the libraries' types that the server takes for messages (of no fields)."""
+_TWICE = 100
+"""Problems that are told a second time, at most: each of nested macros doubles them."""
+
 
 class Checked(msgspec.Struct, frozen=True, kw_only=True):
     """A tree and what is known about its nodes, by id."""
@@ -70,8 +75,8 @@ def check(tree: Node, env: Env) -> Checked:
     """Raises `Failed` with everything that is wrong."""
     checker = _Checker(env)
     checker.check(tree)
-    if checker.problems:
-        raise Failed(checker.problems)
+    if checker.problems or checker.late:
+        raise Failed(checker.problems or checker.late)
     substitute = checker.bindings.substitute
     return Checked(
         tree=tree,
@@ -88,6 +93,9 @@ class _Checker:
         self.bindings = Bindings()
         self.scopes: list[dict[str, Type]] = []
         self.problems: list[Diagnostic] = []
+        self.late: list[Diagnostic] = []
+        """Where the server's homogeneity check, which runs if nothing else is wrong, panics: such a policy cannot be
+        created."""
         self.types: dict[int, Type] = {}
         self.names: dict[int, str] = {}
         self.overloads: dict[int, tuple[Overload, ...]] = {}
@@ -168,12 +176,14 @@ class _Checker:
             case "object":
                 fields = self.env.objects.get(type.name, {})
                 result = fields[field] if field in fields else self.problem(at, f"undefined field '{field}'")
+            case "opaque" if type.name.startswith(_STRUCTS):
+                result = self.problem(at, f"unexpected failed resolution of '{type}'")
             case "parameter":
                 self.bindings.assignable(DYN, type)
             case "dyn" | "error":
                 pass
             case _:
-                result = self.problem(at, f"type '{type}' does not support field selection")
+                self.problem(at, f"type '{type}' does not support field selection")
         result = self.bindings.substitute(result)
         return optional_of(result) if wrapped or optional else result
 
@@ -251,7 +261,7 @@ class _Checker:
     def boolean(self, node: Node, type: Type) -> bool:
         if self.bindings.assignable(type, BOOL):
             return True
-        self.mismatch(node, BOOL, type)
+        self.problem(node.at, f"expected type '{BOOL}' but found '{type}'")
         return False
 
     def conditional(self, node: Conditional) -> Type:
@@ -290,8 +300,10 @@ class _Checker:
         if type.kind == "optional":
             return type.arguments[0]
         if type.kind == "dyn":
-            # The server's homogeneity check panics on such a literal, so no such policy can be created.
-            return self.problem(node.at, "an optional element of type 'dyn' cannot be checked by the API server")
+            self.late.append(
+                Diagnostic(node.at, "an optional element of type 'dyn' cannot be checked by the API server")
+            )
+            return type
         self.mismatch(node, optional_of(type), type)
         return type
 
@@ -322,7 +334,7 @@ class _Checker:
                     self.boolean(node.predicate, predicate)
                 step = BOOL
             case "existsOne":
-                step = INT
+                step = self.resolve(node, "_+_", (INT, INT), record=False)
             case "map" | "transformList":
                 step = self.resolve(node, "_+_", (accumulator, list_of(body or first)), record=False)
             case "filter":
@@ -336,7 +348,7 @@ class _Checker:
         if not self.bindings.assignable(step, accumulator):
             self.mismatch(node, accumulator, step)
         self.scopes.pop()
-        result = BOOL if node.macro == "existsOne" else accumulator
+        result = self.resolve(node, "_==_", (INT, INT), record=False) if node.macro == "existsOne" else accumulator
         return self.bindings.substitute(result)
 
     def start(self, node: Fold) -> Type:
@@ -366,25 +378,28 @@ class _Checker:
         return ERROR, ERROR
 
     def bind(self, node: Bind) -> Type:
-        before = len(self.problems)
+        before, made = len(self.problems), self.bindings.made
         target = self.check(node.target)
-        # The server's expansion has the target twice, and says twice what is wrong with it.
-        self.problems += self.problems[before:]
-        self.resolve(node, "hasValue", (target,), member=True, record=False)
+        again, fresh = self.problems[before:][:_TWICE], self.bindings.made - made
+        has = self.resolve(node, "hasValue", (target,), member=True, record=False)
         self.bindings.fresh()  # the empty range of the server's expansion
+        # The server's expansion has the target twice, and says twice what is wrong with it.
+        self.problems += again
+        self.bindings.made += fresh
         inner = self.resolve(node, "value", (target,), member=True, record=False)
         self.scopes.append({node.variable: inner})
         body = self.check(node.body)
         self.scopes.pop()
         then = body if node.flat else self.resolve(node, "optional.of", (body,), record=False)
         none = self.resolve(node, "optional.none", (), record=False)
-        return self.resolve(node, "_?_:_", (BOOL, then, none), record=False)
+        return self.resolve(node, "_?_:_", (has, then, none), record=False)
 
     def sort_by(self, node: SortBy) -> Type:
         if "@sortByAssociatedKeys" not in self.env.functions:
             self.check(node.target)
             return self.undeclared(node.at, "sortBy")
         self.range_at[node.keys.id] = node.at
+        self.bindings.fresh()  # the empty range of the server's expansion
         self.check(node.keys)
         target, keys = self.types[node.target.id], self.types[node.keys.id]
         return self.resolve(node, "@sortByAssociatedKeys", (target, keys), member=True)

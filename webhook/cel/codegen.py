@@ -343,7 +343,8 @@ class Body:
                 parts.append(f"*{self.module.helper(runtime.optional_entry)}({key}, {value})")
             else:
                 parts.append(f"({key}, {value})")
-        return f"{self.module.helper(runtime.new_map)}([{', '.join(parts)}])"
+        make = runtime.new_optional_map if any(entry.optional for entry in node.entries) else runtime.new_map
+        return f"{self.module.helper(make)}([{', '.join(parts)}])"
 
     def bind_expression(self, node: Bind) -> str:
         before = dict(self.scope)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 from webhook.cel.text import double_text
-from webhook.cel.values import Duration, Timestamp, go_name, type_name
+from webhook.cel.values import Duration, Timestamp, go_name, key_from, type_name
 
 _RECEIVERS = (str, Timestamp, Duration)
 
@@ -53,6 +53,10 @@ def key_text(value: Any) -> str:
         return "null"
     if value.__class__ is float:
         return double_text(value)
+    if value.__class__ is list:
+        return f"[{', '.join(map(key_text, value))}]"
+    if isinstance(value, dict):
+        return "{" + ", ".join(f"{key_text(key_from(key))}: {key_text(held)}" for key, held in value.items()) + "}"
     return str(value)
 
 

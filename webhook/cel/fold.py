@@ -8,22 +8,22 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from webhook.cel.check import Checked
+from webhook.cel.check import LOCAL, Checked
 from webhook.cel.diagnostics import Diagnostic, Failed
 from webhook.cel.dispatch import dispatcher
 from webhook.cel.env import TYPES
 from webhook.cel.error import CelError
-from webhook.cel.facts import NOT_CONSTANT, NotConstant, children
+from webhook.cel.facts import NOT_CONSTANT, children
 from webhook.cel.patterns import compile_pattern
-from webhook.cel.tree import Call, Ident, Index, ListLiteral, Literal, MapLiteral, Node, Select
-from webhook.cel.values import Map, TypeValue, Uint, go_name, make_map
+from webhook.cel.tree import Bind, Call, Fold, Ident, Index, ListLiteral, Literal, MapLiteral, Node, Select
+from webhook.cel.types import Type
+from webhook.cel.values import TypeValue, Uint, go_name, make_map
 
 _CONVERSIONS: Final = frozenset(
     ("bool", "int", "uint", "double", "string", "bytes", "duration", "timestamp", "dyn", "type")
 )
 _SEARCHES: Final = ("find", "findAll", "matches")
 _KEYS: Final = (bool, int, Uint, float, str)
-_NO_KEYS: Final = (NotConstant, list, dict, Map)
 
 
 def fold(checked: Checked) -> dict[int, Any]:
@@ -38,7 +38,7 @@ def fold(checked: Checked) -> dict[int, Any]:
         value = _constant(node, checked, found)
         if value is not NOT_CONSTANT:
             found[node.id] = value
-        _instantiate(lambda: _look(node, found))
+        _instantiate(lambda: _look(node, checked, found))
 
     visit(checked.tree)
     return found
@@ -56,13 +56,10 @@ def _constant(node: Node, checked: Checked, found: dict[int, Any]) -> Any:
             values = [found.get(element.id, NOT_CONSTANT) for element in node.elements]
             return NOT_CONSTANT if any(value is NOT_CONSTANT for value in values) else values
         case MapLiteral() if not any(entry.optional for entry in node.entries):
-            pairs = [(found.get(entry.key.id, NOT_CONSTANT), found.get(entry.value.id)) for entry in node.entries]
-            if any(
-                key.__class__ in _NO_KEYS or entry.value.id not in found
-                for (key, _), entry in zip(pairs, node.entries, strict=True)
-            ):
+            if any(entry.key.id not in found or entry.value.id not in found for entry in node.entries):
                 return NOT_CONSTANT
-            return make_map(pairs)
+            pairs = [(found[entry.key.id], found[entry.value.id]) for entry in node.entries]
+            return _instantiate(lambda: _constant_map(pairs))
         case Call(function="@in", arguments=(_, container)) if found.get(container.id) == []:
             return False
         case Call(function=function, target=None, arguments=(argument,)) if function in _CONVERSIONS:
@@ -71,18 +68,39 @@ def _constant(node: Node, checked: Checked, found: dict[int, Any]) -> Any:
     return NOT_CONSTANT
 
 
-def _look(node: Node, found: dict[int, Any]) -> None:
+def _look(node: Node, checked: Checked, found: dict[int, Any]) -> None:
     """Raises `CelError` for constants that the server refuses where they stand."""
     match node:
         case Call(function=function) if function in _SEARCHES:
             pattern = found.get(node.arguments[0 if node.target is not None else -1].id)
             if pattern.__class__ is str:
                 compile_pattern(pattern)
-        case MapLiteral() if any(found.get(entry.key.id).__class__ is bytes for entry in node.entries):
-            # The server's own compiler panics here, so no such policy can be created.
-            raise CelError("hash of unhashable type types.Bytes")
+        case Ident(name=name) if checked.names.get(node.id) == LOCAL and name not in TYPES:
+            # Whatever is of type `type` is looked for among the types.
+            _no_type(checked.type(node), name)
+        case Fold(macro="filter", variable=name) if name not in TYPES:
+            held = checked.type(node.range)
+            if held.kind in ("list", "map"):
+                _no_type(held.arguments[0], name)
+        case Bind(variable=name) if name not in TYPES:
+            held = checked.type(node.target)
+            if held.kind == "optional":
+                _no_type(held.arguments[0], name)
         case Index(key=key) if key.id in found and found[key.id].__class__ not in _KEYS:
             raise CelError(f"invalid qualifier type: {go_name(found[key.id])}")
+
+
+def _constant_map(pairs: list[tuple[Any, Any]]) -> dict[Any, Any]:
+    try:
+        return make_map(pairs)
+    except TypeError:
+        # The server's own compiler panics here, so no such policy can be created.
+        raise CelError("hash of unhashable type types.Bytes") from None
+
+
+def _no_type(type: Type, name: str) -> None:
+    if type.kind == "type":
+        raise CelError(f"reference to undefined type: {name}")
 
 
 def _instantiate(call: Any) -> Any:

@@ -24,6 +24,7 @@ from webhook.cel.metering import (
     Failure,
     attempt,
     charged,
+    charged_in_order,
     either,
     entered,
     extended,
@@ -175,7 +176,7 @@ class _Meter:
         if isinstance(node, Ident | Select | Index) and self.facts[node.id].constant is NOT_CONSTANT:
             return self.attribute(node, branch=branch)
         value = self.emit(node)
-        if not (branch or isinstance(node, Conditional)):
+        if not (branch or isinstance(node, Conditional | Bind)):
             self.charge(1)
         return value
 
@@ -218,20 +219,24 @@ class _Meter:
             value = self.emit(arguments[0])
             constant = self.module.constant(self.facts[arguments[1].id].constant)
             return self.assign(f"{self.helper(attempt)}({self.helper(member)}, {value}, {constant})")
-        names = self.sequence(arguments) if len(arguments) > 2 else [self.emit(argument) for argument in arguments]
+        in_order = len(arguments) > 2 or (
+            len(arguments) == 2 and len(rows) > 1 and rows[0].function.isalpha() and rows[0].function != "includes"
+        )  # an operator evaluates both sides; what the checker left open takes its arguments one by one
+        names = self.sequence(arguments) if in_order else [self.emit(argument) for argument in arguments]
         pattern = rows[0].pattern
         if pattern and self.facts[arguments[pattern].id].constant.__class__ is str:
             names[pattern] = self.module.constant(compile_pattern(self.facts[arguments[pattern].id].constant))
         function = self.context.dispatcher(rows)
         cost = cost_of(rows[0].function, rows)
-        if cost is None and len(names) > 2:
+        if cost is None and in_order:
             cost = one_unit
         if cost is None:
             self.charge(1)
             return self.assign(f"{self.helper(attempt)}({', '.join([self.helper(function), *names])})")
         self.settle()
         price = self.module.constant(cost)
-        return self.assign(f"{self.helper(charged)}({', '.join(['S', price, self.helper(function), *names])})")
+        charge = self.helper(charged_in_order if in_order else charged)
+        return self.assign(f"{charge}({', '.join(['S', price, self.helper(function), *names])})")
 
     def is_set(self, node: Node) -> bool:
         """Whether the server looks a value up in a set made of a constant list."""

@@ -42,11 +42,18 @@ def charged(activation: Any, cost: Cost, call: Any, *arguments: Any) -> Any:
         activation.cost += least
         raise OverLimit
     result = attempt(call, *arguments)
-    if result.__class__ is Failure and (len(arguments) > 2 or arguments[-1].__class__ is Pattern):
-        # Such calls are not charged if an argument fails before the last one is evaluated.
-        looked_at = arguments if arguments[-1].__class__ is Pattern else arguments[:-1]
-        if any(argument.__class__ is Failure for argument in looked_at):
-            return result
+    if arguments[-1].__class__ is Pattern and arguments[0].__class__ is Failure:
+        return result  # such calls have one argument in truth
+    activation.cost += cost(arguments, result)
+    return result
+
+
+def charged_in_order(activation: Any, cost: Cost, call: Any, *arguments: Any) -> Any:
+    """As `charged`, but not charged if an argument fails before the last one is evaluated."""
+    for argument in arguments[:-1]:
+        if argument.__class__ is Failure:
+            return argument
+    result = attempt(call, *arguments)
     activation.cost += cost(arguments, result)
     return result
 
@@ -60,7 +67,7 @@ def step(activation: Any, operand: Any, key: Any, optional: bool) -> Any:
     if operand.__class__ is Failure:
         return operand
     if key.__class__ is Failure:
-        activation.cost += 1
+        activation.cost += not (optional or operand.__class__ is Optional)
         return key
     if optional or operand.__class__ is Optional:
         found = attempt(runtime.optional_index, operand, key)
@@ -139,7 +146,7 @@ def entered(parts: list[Any]) -> dict[Any, Any]:
     pairs: list[tuple[Any, Any]] = []
     for key, value, optional in parts:
         pairs.extend(runtime.optional_entry(key, value) if optional else [(key, value)])
-    return runtime.new_map(pairs)
+    return runtime.new_optional_map(pairs)
 
 
 def insert(made: dict[Any, Any], *entry: Any) -> dict[Any, Any]:

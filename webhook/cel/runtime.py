@@ -10,6 +10,7 @@ from typing import Any
 from webhook.cel.equality import keys
 from webhook.cel.error import (
     CelError,
+    key_text,
     list_index_type,
     misfit,
     no_overload,
@@ -73,14 +74,17 @@ def _find(operand: Any, key: Any) -> Any:
     return ABSENT
 
 
+_LEAST, _MOST = -(2**63), 2**63 - 1
+
+
 def key_of_list(key: Any) -> int:
     kind = key.__class__
-    if kind is int or kind is Uint:
+    if kind is int:
         return int(key)
-    if kind is float:
-        if key.is_integer():
+    if kind is float or kind is Uint:
+        if (kind is Uint or key.is_integer()) and _LEAST <= key <= _MOST:
             return int(key)
-        raise CelError(f"unsupported index value {key} in list")
+        raise CelError(f"unsupported index value {key_text(key)} in list")
     raise list_index_type(key)
 
 
@@ -166,8 +170,12 @@ def pairs(value: Any) -> list[tuple[Any, Any]]:
 
 def insert(made: dict[Any, Any], key: Any, value: Any) -> None:
     """One entry of `transformMap` or `transformMapEntry`."""
-    key = key_of(key)
-    if key in made:
+    try:
+        key = key_of(key)
+        known = key in made
+    except TypeError:
+        raise _unhashable() from None
+    if known:
         raise CelError(f"insert failed: key {key_from(key)} already exists")
     made[key] = value
 
@@ -201,7 +209,7 @@ def content_of(value: Any) -> Any:
 def optional_element(value: Any) -> list[Any]:
     """What `[?value]` adds."""
     if value.__class__ is not Optional:
-        raise CelError(f"cannot initialize optional list element from non-optional value {value}")
+        raise CelError(f"cannot initialize optional list element from non-optional value {key_text(value)}")
     return [] if value.value is ABSENT else [value.value]
 
 
@@ -210,14 +218,33 @@ def new_map(pairs: list[tuple[Any, Any]]) -> dict[Any, Any]:
     try:
         return make_map(pairs)
     except TypeError:
-        raise CelError("internal error: runtime error: hash of unhashable type") from None
+        raise _unhashable() from None
+
+
+def new_optional_map(pairs: list[tuple[Any, Any]]) -> dict[Any, Any]:
+    """A map literal with optional entries: one without a value takes away what stood there."""
+    made: dict[Any, tuple[Any, Any]] = {}
+    try:
+        for key, value in pairs:
+            if value is ABSENT:
+                made.pop(key_of(key), None)
+            else:
+                made[key_of(key)] = (key, value)
+    except TypeError:
+        raise _unhashable() from None
+    return make_map(made.values())
+
+
+def _unhashable() -> CelError:
+    return CelError("internal error: runtime error: hash of unhashable type")
 
 
 def optional_entry(key: Any, value: Any) -> list[tuple[Any, Any]]:
-    """What `{?key: value}` adds."""
+    """What `{?key: value}` adds, or takes away."""
     if value.__class__ is not Optional:
-        raise CelError(f"cannot initialize optional entry '{key}' from non-optional value {value}")
-    return [] if value.value is ABSENT else [(key, value.value)]
+        shown = f"'{key_text(key)}' from non-optional value {key_text(value)}"
+        raise CelError(f"cannot initialize optional entry {shown}")
+    return [(key, value.value)]
 
 
 def truth(value: Any) -> bool:

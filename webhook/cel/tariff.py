@@ -105,10 +105,10 @@ def _contains_cidr_text(arguments: Sequence[Any], result: Any) -> int:
 
 
 _FORMATS: Final = {
-    **dict.fromkeys(("dns1123Label", "dns1035Label", "dns1123LabelPrefix", "DNS1035LabelPrefix"), 8),
-    **dict.fromkeys(("dns1123Subdomain", "dns1123SubdomainPrefix", "qualifiedName"), 15),
-    "labelValue": 10,
-    "uri": 276,
+    **dict.fromkeys(("DNS1123Label", "DNS1035Label", "DNS1123LabelPrefix", "DNS1035LabelPrefix"), 8),
+    **dict.fromkeys(("DNS1123Subdomain", "DNS1123SubdomainPrefix", "QualifiedName"), 15),
+    "LabelValue": 10,
+    "URI": 276,
     "byte": 21,
 }
 
@@ -170,6 +170,8 @@ def cost_of(function: str, rows: Sequence[Overload]) -> Cost | None:
             return lambda arguments, result: _quadratic(arguments[1:], result)
         case "sort" if kinds:
             return _quadratic
+        case "ip" if rows[0].member:
+            return None
         case "containsIP" if kinds[1:] == ("string",):
             return _contains_ip_text
         case "containsCIDR" if kinds[1:] == ("string",):

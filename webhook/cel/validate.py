@@ -10,8 +10,11 @@ from webhook.cel.facts import children
 from webhook.cel.fold import convert
 from webhook.cel.library.format import format_type_problem, parse_format
 from webhook.cel.patterns import compile_pattern
-from webhook.cel.tree import Call, ListLiteral, Literal, MapLiteral, Node
+from webhook.cel.tree import Bind, Call, ListLiteral, Literal, MapLiteral, Node
 from webhook.cel.types import Type, equivalent
+
+_TWICE = 100
+"""As in `check.py`."""
 
 
 def validate(checked: Checked) -> None:
@@ -38,7 +41,11 @@ def validate(checked: Checked) -> None:
                 problems.extend(_odd(checked, [(entry.value, entry.optional) for entry in node.entries]))
         for child in children(node):
             if child.id in checked.types:
+                before = len(problems)
                 visit(child, homogeneous)
+                if isinstance(node, Bind) and child is node.target:
+                    # It stands twice in the server's expansion.
+                    problems.extend(problems[before:][:_TWICE])
 
     visit(checked.tree, True)
     if problems:

@@ -36,6 +36,15 @@ class BoolKey(msgspec.Struct, frozen=True):
     value: bool
 
 
+class HeldKey:
+    """A list, map or optional as key of a `Map`: as on the server, it is equal to nothing but itself."""
+
+    __slots__ = ("value",)
+
+    def __init__(self, value: Any) -> None:
+        self.value = value
+
+
 _KEYS = {False: BoolKey(False), True: BoolKey(True)}
 
 
@@ -151,14 +160,22 @@ def go_name(value: Any) -> str:
     return _GO_NAMES[value.__class__]
 
 
+_HELD = (list, dict, Map, Optional)
+
+
 def key_of(value: Any) -> Any:
-    """A CEL map key as the key of a Python dictionary."""
-    return _KEYS[value] if value.__class__ is bool else value
+    """A CEL map key as the key of a Python dictionary. Raises `TypeError` for what the server cannot hash."""
+    kind = value.__class__
+    if kind is bool:
+        return _KEYS[value]
+    if kind is bytes:
+        raise TypeError("bytes are no key")
+    return HeldKey(value) if kind in _HELD else value
 
 
 def key_from(key: Any) -> Any:
     """The CEL value of a dictionary's key."""
-    return key.value if key.__class__ is BoolKey else key
+    return key.value if key.__class__ is BoolKey or key.__class__ is HeldKey else key
 
 
 def make_map(pairs: Iterable[tuple[Any, Any]]) -> dict[Any, Any]:

@@ -161,8 +161,20 @@ def datetime(value: str) -> list[str]:
     return []
 
 
+_NAMES: Final = {
+    "qualifiedName": "QualifiedName",
+    "labelValue": "LabelValue",
+    "uri": "URI",
+    **{
+        f"dns{rest}": f"DNS{rest}"
+        for kind in ("1123Label", "1123Subdomain", "1035Label")
+        for rest in (kind, f"{kind}Prefix")
+    },
+}
+"""What a format is called, where that is not the name by which it is found."""
+
 FORMATS: Final = {
-    name: Format("DNS1035LabelPrefix" if name == "dns1035LabelPrefix" else name, check)
+    name: Format(_NAMES.get(name, name), check)
     for name, check in {
         "dns1123Label": dns_1123_label,
         "dns1123Subdomain": dns_1123_subdomain,

@@ -31,6 +31,12 @@ class IP(Library):
         self.number = number
         self.bits = bits
 
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, IP) and self.same(other)
+
+    def __hash__(self) -> int:
+        return hash((self.bits, self.number))
+
     def same(self, other: IP) -> bool:
         return self.bits == other.bits and self.number == other.number
 
@@ -45,6 +51,12 @@ class CIDR(Library):
     def __init__(self, address: IP, length: int) -> None:
         self.address = address
         self.length = length
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, CIDR) and self.same(other)
+
+    def __hash__(self) -> int:
+        return hash((self.length, self.address))
 
     def same(self, other: CIDR) -> bool:
         return self.length == other.length and self.address.same(other.address)
@@ -133,7 +145,7 @@ def _v6(text: str) -> int:
     return sum(group << (112 - 16 * at) for at, group in enumerate(groups))
 
 
-def _parse(text: str) -> tuple[IP, str]:
+def parse_address(text: str) -> tuple[IP, str]:
     """(the address, its zone). Raises `BadAddress`."""
     for character in text:
         if character == ".":
@@ -157,7 +169,7 @@ def _parse_text(text: str, error: BadAddress) -> str:
 
 def ip(text: str) -> IP:
     try:
-        found, zone = _parse(text)
+        found, zone = parse_address(text)
     except BadAddress as error:
         raise CelError(
             f"IP Address {go_quote(text)} parse error during conversion from string: {_parse_text(text, error)}"
@@ -196,7 +208,7 @@ def _cidr(text: str) -> CIDR:
     if not slash:
         raise CelError(f"{where}no '/'")
     try:
-        found, zone = _parse(address)
+        found, zone = parse_address(address)
     except BadAddress as error:
         raise CelError(where + _parse_text(address, error)) from None
     if zone:

@@ -49,7 +49,7 @@ class Quantity(Library):
         return self.exact == other.exact
 
     def text(self) -> str:
-        """As it was written if that was a whole number; else canonical: no fraction, the largest suffix possible."""
+        """As it was written if the server finds that canonical; else no fraction, and the largest suffix possible."""
         if self.written:
             return self.written
         number = self.exact
@@ -61,7 +61,8 @@ class Quantity(Library):
                 mantissa //= 1024
                 power += 1
             return f"{mantissa}{['', *_BINARY][power]}"
-        exponent = 18
+        # Exponents go on where suffixes end.
+        exponent = max(18, len(str(int(number))) // 3 * 3) if self.form == "exponent" else 18
         while exponent > _NANO and (number / Fraction(10) ** exponent).denominator != 1:
             exponent -= 3
         mantissa = int(number / Fraction(10) ** exponent)
@@ -80,14 +81,12 @@ def quantity(text: str) -> Quantity:
 
 def _parse(text: str) -> Quantity:
     match = _SHAPE.fullmatch(text)
-    if match is None or text in ("", "+", "-"):
+    if match is None or not text:
         raise CelError("quantities must match the regular expression '^([+-]?[0-9.]+)([eEinumkKMGTP]*[-+]?[0-9]*)$'")
     sign, whole, fraction, suffix = match.groups()
     fraction = fraction or ""
     base, exponent, form = _suffix(suffix)
-    if not whole and not fraction:
-        raise CelError("unable to parse numeric part of quantity")
-    whole = whole.lstrip("0") or ("0" if whole else "")
+    whole = whole.lstrip("0") or "0"  # no digits at all are a zero, too
     digits = int(whole + fraction)
     direction = -1 if sign == "-" else 1
     mantissa, scale, room = 1, exponent, _FACTORS - len(whole) - len(fraction)
@@ -97,9 +96,14 @@ def _parse(text: str) -> Quantity:
         room = -1 if fraction else 15 - len(whole) - int(exponent * 3 / 10) - 1
     scale -= len(fraction)
     if room >= 0 and scale >= _NANO and digits * mantissa <= INT_MAX:
-        written = text if not fraction and scale >= 0 else ""
-        return Quantity(direction * digits * mantissa, scale, form, written=written)
+        canonical = exponent % 10 == 0 and digits % 8 != 0 if base == 2 else _canonical(whole + fraction, scale)
+        return Quantity(direction * digits * mantissa, scale, form, written=text if canonical else "")
     return _large(digits, base, exponent, len(fraction), form, direction)
+
+
+def _canonical(digits: str, scale: int) -> bool:
+    """Whether the server keeps a decimal as it is written."""
+    return scale % 3 == 0 and not digits.endswith("000") and not digits.startswith("0")
 
 
 _SHORT: Final = 24

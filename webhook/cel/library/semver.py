@@ -19,6 +19,7 @@ class Semver(Library):
     """Build metadata is kept for the text and ignored by every comparison."""
 
     __slots__ = ("build", "numbers", "pre")
+    __hash__ = None  # type: ignore[assignment]  # as on the server, it is no key of a map
     tag = "semver"
 
     def __init__(self, numbers: tuple[int, ...], pre: tuple[str, ...], build: tuple[str, ...]) -> None:

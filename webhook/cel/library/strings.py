@@ -7,10 +7,11 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from webhook.cel.error import CelError, misfit, no_overload
+from webhook.cel.error import CelError, key_text, misfit, no_ability, no_overload
 from webhook.cel.overload import row
 from webhook.cel.patterns import Pattern, pattern_of
 from webhook.cel.text import quote
+from webhook.cel.values import Optional, TypeValue
 
 _UPPER: Final = {code: code - 32 for code in range(ord("a"), ord("z") + 1)}
 _LOWER: Final = {code: code + 32 for code in range(ord("A"), ord("Z") + 1)}
@@ -37,16 +38,28 @@ def ends_with(text: Any, part: Any) -> bool:
     raise no_overload()
 
 
+def _native(value: Any) -> Any:
+    """What the server's matchers of constant patterns look at: the Go value, whatever it is the value of."""
+    while value.__class__ is Optional:
+        value = value.value
+    return value.name if value.__class__ is TypeValue else value
+
+
 def matches(text: Any, pattern: Any) -> bool:
-    if pattern.__class__ is Pattern and text.__class__ is str:
-        return pattern.search(text)
-    if text.__class__ is not str or pattern.__class__ not in (str, Pattern):
+    if pattern.__class__ is Pattern:
+        text = _native(text)
+        if text.__class__ is str:
+            return pattern.search(text)
+    if text.__class__ is not str:
+        raise no_overload() if pattern.__class__ is Pattern else no_ability(text, "matches")
+    if pattern.__class__ not in (str, Pattern):
         raise no_overload()
     return bool(pattern_of(pattern).search(text))
 
 
 def find(text: Any, pattern: Any) -> str:
     if pattern.__class__ is Pattern:
+        text = _native(text)
         if text.__class__ is not str:
             raise no_overload()
         return pattern_of(pattern).find(text)
@@ -56,6 +69,8 @@ def find(text: Any, pattern: Any) -> str:
 
 
 def find_all(text: Any, pattern: Any, limit: Any = -1) -> list[str]:
+    if pattern.__class__ is Pattern:
+        text = _native(text)
     if text.__class__ is not str or pattern.__class__ not in (str, Pattern) or limit.__class__ is not int:
         if pattern.__class__ is Pattern:
             raise no_overload()
@@ -98,7 +113,7 @@ def last_index_of(text: str, part: str, *limit: int) -> int:
 def join(parts: list[Any], separator: str = "") -> str:
     for part in parts:
         if part.__class__ is not str:
-            raise CelError(f"join: invalid input: {part}")
+            raise CelError(f"join: invalid input: {key_text(part)}")
     return separator.join(parts)
 
 

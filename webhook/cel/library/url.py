@@ -1,12 +1,14 @@
-"""URLs (`apiserver pkg/cel/library/urls.go`), parsed by the rules of Go's `net/url.ParseRequestURI`."""
+"""URLs (`apiserver pkg/cel/library/urls.go`), parsed by the rules of Go's `net/url`."""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from typing import Final
 
 from webhook.cel.equality import Library
 from webhook.cel.error import CelError
+from webhook.cel.library.net import BadAddress, parse_address
 from webhook.cel.overload import row
 from webhook.cel.text import go_quote
 from webhook.cel.values import register
@@ -15,30 +17,49 @@ _SCHEME: Final = re.compile(r"([A-Za-z][A-Za-z0-9+.\-]*):", re.ASCII)
 _CONTROL: Final = re.compile(r"[\x00-\x1f\x7f]")
 _ESCAPE: Final = re.compile(r"%([0-9a-fA-F]{2})?")
 _PORT: Final = re.compile(r"(?::[0-9]*)?", re.ASCII)
-_PATH_SAFE: Final = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_.~$&+,/:;=@!'()*[]%")
-_HOST_SAFE: Final = re.compile(r"[A-Za-z0-9\-_.~!$&'()*+,;=:\[\]<>\"%\x80-\U0010ffff]*")
+_USER: Final = re.compile(r"[A-Za-z0-9\-._:~!$&'()*+,;=%@]*", re.ASCII)
+_UNRESERVED: Final = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_.~")
+# What stays as it is when Go writes each part (SAFE), and what is left as it was written (VALID).
+_PATH_SAFE: Final = _UNRESERVED | frozenset(b"$&+,/:;=@")
+_PATH_VALID: Final = _PATH_SAFE | frozenset(b"!'()*[]%")
+_HOST_SAFE: Final = _UNRESERVED | frozenset(b"!$&'()*+,;=:[]<>\"")
+_USER_SAFE: Final = _UNRESERVED | frozenset(b"$&+,;=")
+_FRAGMENT_SAFE: Final = _UNRESERVED | frozenset(b"$&+,/:;=?@!()*")
+_FRAGMENT_VALID: Final = _FRAGMENT_SAFE | frozenset(b"'[]%")
 
 
 class URL(Library):
-    __slots__ = ("host", "path", "query", "raw", "scheme", "user")
+    __slots__ = ("fragment", "host", "opaque", "path", "query", "rooted", "scheme", "user")
     tag = "url"
 
-    def __init__(self, scheme: str, user: str, host: str, path: str, query: str | None, raw: str) -> None:
+    def __init__(self, scheme: str) -> None:
         self.scheme = scheme
-        self.user = user
-        self.host = host
-        self.path = path
+        self.opaque = ""
+        """What is behind the scheme, where it is no path."""
+        self.rooted = False
+        """Whether there is a scheme, and then a path without an authority."""
+        self.user: str | None = None
+        self.host = ""
+        self.path = ""
         """Escaped."""
-        self.query = query
-        self.raw = raw
+        self.query: str | None = None
+        self.fragment = ""
+        """Escaped."""
 
     def same(self, other: URL) -> bool:
         return self.text() == other.text()
 
     def text(self) -> str:
-        authority = f"//{self.user + '@' if self.user else ''}{self.host}" if self.host or self.user else ""
+        query = "" if self.query is None else f"?{self.query}"
+        end = query + (f"#{self.fragment}" if self.fragment else "")
         scheme = f"{self.scheme}:" if self.scheme else ""
-        return f"{scheme}{authority}{self.path}{'' if self.query is None else '?' + self.query}"
+        if self.opaque:
+            return f"{scheme}{self.opaque}{end}"
+        authority = ""
+        if (self.scheme and self.path and not self.rooted) or self.host or self.user is not None:
+            user = "" if self.user is None else f"{self.user}@"
+            authority = f"//{user}{_escaped(self.host.encode('utf-8', 'surrogateescape'), _HOST_SAFE)}"
+        return f"{scheme}{authority}{self.path}{end}"
 
 
 register(URL, "kubernetes.URL", "cel.URL")
@@ -48,28 +69,47 @@ class _Bad(Exception):
     pass
 
 
-def parse_request_uri(text: str) -> URL:
-    """Raises `_Bad` with Go's reason."""
+def parse(text: str, *, request: bool) -> URL:
+    """Go's `Parse`, or with `request` its `ParseRequestURI`, which knows no fragments and wants an absolute path or a
+    scheme. Raises `_Bad` with Go's reason."""
+    fragment = ""
+    if not request:
+        text, _, fragment = text.partition("#")
     if _CONTROL.search(text):
         raise _Bad("net/url: invalid control character in URL")
-    if not text:
+    if not text and request:
         raise _Bad("empty url")
+    found = URL("")
     if text == "*":
-        return URL("", "", "", "*", None, text)
-    scheme, rest = _scheme(text)
-    query: str | None = None
-    if "?" in rest:
-        rest, _, query = rest.partition("?")
+        found.path = "*"
+    else:
+        found.scheme, rest = _scheme(text)
+        if "?" in rest:
+            rest, _, found.query = rest.partition("?")
+        _place(found, rest, request=request)
+    if fragment:
+        _check_escapes(fragment)
+        found.fragment = _valid(fragment, _FRAGMENT_VALID, _FRAGMENT_SAFE)
+    return found
+
+
+def _place(found: URL, rest: str, *, request: bool) -> None:
+    """Authority and path."""
     if not rest.startswith("/"):
-        if scheme:
-            return URL(scheme, "", "", rest, query, text)  # opaque
-        raise _Bad("invalid URI for request")
-    user = host = ""
-    if rest.startswith("//") and (scheme or not rest.startswith("///")):
+        if found.scheme:
+            found.opaque = rest
+            return
+        if request:
+            raise _Bad("invalid URI for request")
+        if ":" in rest.partition("/")[0]:
+            raise _Bad("first path segment in URL cannot contain colon")
+    if rest.startswith("//") and (found.scheme or (not request and not rest.startswith("///"))):
         authority, slash, path = rest[2:].partition("/")
         rest = slash + path
-        user, host = _authority(authority)
-    return URL(scheme, user, host, _path(rest), query, text)
+        found.user, found.host = _authority(found.scheme, authority)
+    else:
+        found.rooted = bool(found.scheme)
+    found.path = _path(rest)
 
 
 def _scheme(text: str) -> tuple[str, str]:
@@ -81,37 +121,91 @@ def _scheme(text: str) -> tuple[str, str]:
     return "", text
 
 
-def _authority(text: str) -> tuple[str, str]:
+def _authority(scheme: str, text: str) -> tuple[str | None, str]:
     user, at, host = text.rpartition("@")
-    if at and not re.fullmatch(r"[A-Za-z0-9\-._:~!$&'()*+,;=%@]*", user):
+    host = _bracketed(host) if "[" in host else _named(scheme, host)
+    if not at:
+        return None, host
+    if not _USER.fullmatch(user):
         raise _Bad("net/url: invalid userinfo")
-    if host.startswith("["):
-        end = host.rfind("]")
-        if end < 0:
-            raise _Bad("missing ']' in host")
-        port = host[end + 1 :]
-    else:
-        port = ":" + host.rpartition(":")[2] if ":" in host else ""
+    parts = []
+    for part in user.split(":", 1):
+        _check_escapes(part)
+        parts.append(_escaped(unescape(part.encode(), plus=False), _USER_SAFE))
+    return ":".join(parts), host
+
+
+def _named(scheme: str, host: str) -> str:
+    """A host by name, or an IPv4 address, with its port."""
+    if ":" in host:
+        # Several colons are borne where no web browser goes.
+        _, _, port = host.partition(":") if scheme in ("http", "https") else host.rpartition(":")
+        _check_port(f":{port}")
+    return _host(host)
+
+
+def _bracketed(host: str) -> str:
+    """An IPv6 address, perhaps with a zone, and its port."""
+    if host.rfind("["):
+        raise _Bad("invalid IP-literal")
+    inner, bracket, port = host[1:].rpartition("]")
+    if not bracket:
+        raise _Bad("missing ']' in host")
+    _check_port(port)
+    address, percent, zone = inner.partition("%25")
+    plain = _host(address) + (_zone(percent + zone) if percent else "")
+    try:
+        read, _ = parse_address(plain)
+    except BadAddress as error:
+        raise _Bad(f"invalid host: ParseAddr({go_quote(plain)}): {error.args[0]}") from None
+    if read.bits == 32:
+        raise _Bad("invalid IP-literal")
+    return f"[{plain}]{port}"
+
+
+def _check_port(port: str) -> None:
     if not _PORT.fullmatch(port):
         raise _Bad(f"invalid port {go_quote(port)} after host")
-    for match in _ESCAPE.finditer(host):
-        raise _Bad(f'invalid URL escape "{host[match.start() : match.start() + 3]}"')
-    if not _HOST_SAFE.fullmatch(host):
-        bad = next(character for character in host if not _HOST_SAFE.fullmatch(character))
-        raise _Bad(f'invalid character "{bad}" in host name')
-    return user, host
+
+
+def _host(text: str) -> str:
+    """A host without its escapes, which only bytes that are not ASCII, and the percent sign, may have."""
+    _check_escapes(text, lambda byte: byte >= 0x80 or byte == 0x25)
+    return _checked_host(text)
+
+
+def _zone(text: str) -> str:
+    _check_escapes(text, lambda byte: byte in _HOST_SAFE or byte in (0x20, 0x25))
+    return _checked_host(text)
+
+
+def _checked_host(text: str) -> str:
+    for byte in _ESCAPE.sub("", text).encode("utf-8", "replace"):
+        if byte < 0x80 and byte not in _HOST_SAFE:
+            raise _Bad(f"invalid character {go_quote(chr(byte))} in host name")
+    return unescape(text.encode("utf-8", "replace"), plus=False).decode("utf-8", "surrogateescape")
+
+
+def _check_escapes(text: str, allowed: Callable[[int], bool] = lambda _: True) -> None:
+    for match in _ESCAPE.finditer(text):
+        if match.group(1) is None or not allowed(int(match.group(1), 16)):
+            raise _Bad(f"invalid URL escape {go_quote(text[match.start() : match.start() + 3])}")
 
 
 def _path(text: str) -> str:
     """The path, escaped as Go would where it is not valid as written."""
-    for match in _ESCAPE.finditer(text):
-        if match.group(1) is None:
-            raise _Bad(f'invalid URL escape "{text[match.start() : match.start() + 3]}"')
+    _check_escapes(text)
+    return _valid(text, _PATH_VALID, _PATH_SAFE)
+
+
+def _valid(text: str, valid: frozenset[int], safe: frozenset[int]) -> str:
     encoded = text.encode("utf-8", "replace")
-    if all(byte in _PATH_SAFE for byte in encoded):
+    if all(byte in valid for byte in encoded):
         return text
-    plain = unescape(encoded, plus=False)
-    safe = _PATH_SAFE - frozenset(b"%[]!'()*")
+    return _escaped(unescape(encoded, plus=False), safe)
+
+
+def _escaped(plain: bytes, safe: frozenset[int]) -> str:
     return "".join(chr(byte) if byte in safe else f"%{byte:02X}" for byte in plain)
 
 
@@ -123,14 +217,15 @@ def unescape(text: bytes, *, plus: bool) -> bytes:
 
 def url(text: str) -> URL:
     try:
-        return parse_request_uri(text)
+        parse(text, request=True)
+        return parse(text, request=False)
     except _Bad as error:
         raise CelError(f"URL parse error during conversion from string: parse {go_quote(text)}: {error}") from None
 
 
 def is_url(text: str) -> bool:
     try:
-        parse_request_uri(text)
+        parse(text, request=True)
     except _Bad:
         return False
     return True
@@ -139,7 +234,7 @@ def is_url(text: str) -> bool:
 def problem(text: str) -> str:
     """Go's error for a text that is no URL; empty when it is one."""
     try:
-        parse_request_uri(text)
+        parse(text, request=True)
     except _Bad as error:
         return f"parse {go_quote(text)}: {error}"
     return ""
@@ -154,14 +249,17 @@ def get_host(value: URL) -> str:
 
 
 def get_hostname(value: URL) -> str:
-    host = value.host
-    if host.startswith("["):
-        return host[1 : host.rfind("]")]
-    return host.partition(":")[0]
+    host, _ = _split(value.host)
+    return host[1:-1] if host.startswith("[") and host.endswith("]") else host
 
 
 def get_port(value: URL) -> str:
-    return value.host.rpartition("]")[2].partition(":")[2]
+    return _split(value.host)[1]
+
+
+def _split(host: str) -> tuple[str, str]:
+    name, colon, port = host.rpartition(":")
+    return (name, port) if colon and _PORT.fullmatch(colon + port) else (host, "")
 
 
 def get_escaped_path(value: URL) -> str:
