@@ -236,6 +236,12 @@ def _read(number: int) -> bytes:
     namespace = f"team-{number % NAMESPACES}"
     query = f"?limit=500&resourceVersion={number * 7919}&labelSelector=app%%3Dapp-{number}"
     user = f"system:serviceaccount:{namespace}:controller-{number}"
+    agent = "controller/v0.0.0 (linux/amd64) kubernetes/$Format"
+    if number % 10 == 0:
+        user, agent = (
+            "system:kube-controller-manager",
+            "kube-controller-manager/v1.37.2 (linux/amd64) kubernetes/0000000",
+        )
     pad = "".join(f'"example.com/claim-{i}":["{number:032x}"],' for i in range(number % 9))
     return (
         '{"kind":"Event","apiVersion":"audit.k8s.io/v1","level":"Metadata",'
@@ -246,7 +252,7 @@ def _read(number: int) -> bytes:
         f'"authentication.kubernetes.io/credential-id":["JTI={number:036x}"],'
         f'"authentication.kubernetes.io/node-name":["node-{number}"],'
         f'"authentication.kubernetes.io/pod-name":["controller-{number}-6c9f8d7b5-x2x9z"]}}}},'
-        f'"sourceIPs":["192.0.2.{number % 250}"],"userAgent":"controller/v0.0.0 (linux/amd64) kubernetes/$Format",'
+        f'"sourceIPs":["192.0.2.{number % 250}"],"userAgent":"{agent}",'
         f'"objectRef":{{"resource":"{resource}","namespace":"{namespace}","apiVersion":"v1"}},'
         '"responseStatus":{"metadata":{},"code":200},"requestReceivedTimestamp":"%s","stageTimestamp":"%s",'
         '"annotations":{"authorization.k8s.io/decision":"allow","authorization.k8s.io/reason":'
