@@ -35,12 +35,17 @@ def session() -> Iterator[Any]:
     from pyspark.sql import SparkSession
 
     os.environ["PYSPARK_PYTHON"] = sys.executable
+    # A short life: what a JVM and Spark compile would never pay.
+    os.environ["PYSPARK_SUBMIT_ARGS"] = (
+        "--driver-memory 1g --driver-java-options '-XX:TieredStopAtLevel=1 -XX:+UseSerialGC' pyspark-shell"
+    )
     made = (
         SparkSession.builder.master("local[2]")
         .config("spark.ui.enabled", "false")
         .config("spark.driver.host", "127.0.0.1")
         .config("spark.driver.bindAddress", "127.0.0.1")
         .config("spark.sql.shuffle.partitions", "3")
+        .config("spark.sql.codegen.wholeStage", "false")
         .config("spark.sql.session.timeZone", "America/New_York")  # a trap: days are UTC
         .getOrCreate()
     )
@@ -50,7 +55,7 @@ def session() -> Iterator[Any]:
 
 @pytest.fixture
 def lines() -> list[bytes]:
-    log = Log(record("p", "q"), step=datetime.timedelta(hours=5))
+    log = Log(record("p", "q"), step=datetime.timedelta(minutes=40))
     for number in range(40):
         log.write(name=f"a-{number}", stage="RequestReceived", audit_id=f"a-{number}", at=log.now)
         log.write(name=f"a-{number}", audit_id=f"a-{number}", outcome=log.outcome("p" if number % 3 else "q"))
