@@ -14,6 +14,7 @@ from typing import Any
 import msgspec
 
 from webhook import cli
+from webhook.audit.compare import CAUSES, MAX_AGE, Comparison, Row, compare
 from webhook.audit.render import safe
 from webhook.audit.report.summary import count
 from webhook.audit.report.text import CLUSTER_SCOPED, Column, fitted
@@ -44,7 +45,7 @@ def register(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--max-age",
         type=evidence.span,
-        default=30 * 86_400_000_000,
+        default=int(MAX_AGE.total_seconds()) * 1_000_000,
         metavar="TIME",
         help="how old a workload's last review may be (default 30d)",
     )
@@ -54,8 +55,6 @@ def register(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    from webhook.audit.compare import compare
-
     now = evidence.moment(args.now, flag="--now", now=0) or time.time_ns() // 1_000
     since = evidence.moment(args.since, flag="--since", now=now)
     records = evidence.records_of(args)
@@ -76,10 +75,8 @@ def run(args: argparse.Namespace) -> int:
     return cli.FOUND if found.wrong else cli.FINE
 
 
-def _json(found: Any) -> dict[str, Any]:
+def _json(found: Comparison) -> dict[str, Any]:
     """The comparison as it is, with `wrong`, and what each cause means."""
-    from webhook.audit.compare import CAUSES
-
     plain: dict[str, Any] = msgspec.to_builtins(found)
     for shown, difference in zip(plain["differences"], found.differences, strict=True):
         shown["wrong"] = difference.wrong
@@ -87,9 +84,7 @@ def _json(found: Any) -> dict[str, Any]:
     return plain | {"wrong": found.wrong, "causes": {cause: CAUSES[cause] for cause in CAUSES if cause in causes}}
 
 
-def _lines(found: Any, width: int) -> Iterator[str]:
-    from webhook.audit.compare import CAUSES
-
+def _lines(found: Comparison, width: int) -> Iterator[str]:
     refused = sum(row.refused for row in found.rows)
     expected = sum(row.as_predicted for row in found.rows)
     untested = sum(row.untested for row in found.rows)
@@ -141,5 +136,5 @@ def _lines(found: Any, width: int) -> Iterator[str]:
             yield f"{number:,} {cause}: {safe(CAUSES[cause])}"
 
 
-def _numbers(row: Any) -> tuple[str, ...]:
+def _numbers(row: Row) -> tuple[str, ...]:
     return tuple(f"{each:,}" for each in (row.predicted, row.refused, row.as_predicted, row.untested, row.wrong))

@@ -12,8 +12,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from webhook import __version__, cli
-from webhook.audit.report import summary
+from webhook.audit.report import export, summary, text
+from webhook.audit.report.build import Selection, build
 from webhook.audit.report.figures import Report
+from webhook.audit.report.page import render
+from webhook.audit.report.standing import Catalogue
 from webhook.cli import evidence, tables
 from webhook.cli.common import add_owner_flags, add_policy_flags, owners_of
 from webhook.errors import UserError
@@ -66,9 +69,6 @@ def register(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    from webhook.audit.report.build import Selection, build
-    from webhook.audit.report.standing import Catalogue
-
     state = read_snapshot(args.snapshot) if args.snapshot else EMPTY
     owners = owners_of(args, state)
     catalogue = Catalogue(evidence.records_of(args))
@@ -103,8 +103,6 @@ def _since(text: str | None, facts: DuckDBPyConnection) -> datetime.datetime | N
 
 
 def _page(args: argparse.Namespace, report: Report) -> None:
-    from webhook.audit.report.page import render
-
     until = f", facts until {report.window.end:%Y-%m-%d %H:%M} UTC" if report.window else ""
     page = render(report, title=args.title, generated=f"wouldblock {__version__}{until}").encode()
     args.html.write_bytes(page)
@@ -112,8 +110,6 @@ def _page(args: argparse.Namespace, report: Report) -> None:
 
 
 def _print(args: argparse.Namespace, report: Report) -> None:
-    from webhook.audit.report import export, text
-
     match args.output:
         case "json":
             print(json.dumps(export.as_json(report), indent=2))
