@@ -134,6 +134,8 @@ class Annotations:
         self._texts = texts
         self._reviews: dict[tuple[str, ...], Own] = {}
         self._natives: dict[tuple[str, ...], Native] = {}
+        self._keys: dict[str, tuple[str, ...]] = {}
+        """Webhook name → the keys of its annotations."""
 
     def own(self, notes: Mapping[str, str]) -> Own | None:
         """None when nothing on the event is ours."""
@@ -146,7 +148,12 @@ class Annotations:
                 name = key[: -len(_REVIEWED)]
         if not name:
             return Own(failed_open=True) if failed_open else None
-        texts = (name if failed_open else "", *(notes.get(f"{name}/{key}", "") for key in codec.KEYS))
+        keys = self._keys.get(name)
+        if keys is None:
+            if len(self._keys) >= _REMEMBERED:
+                self._keys.clear()
+            keys = self._keys[name] = tuple(f"{name}/{key}" for key in codec.KEYS)
+        texts = (name if failed_open else "", *[notes.get(key, "") for key in keys])
         found = self._reviews.get(texts)
         if found is None:
             _bound(self._reviews)
@@ -154,9 +161,9 @@ class Annotations:
         return found
 
     def native(self, notes: Mapping[str, str]) -> Native:
-        texts = tuple(notes.get(key, "") for key in _NATIVE_KEYS)
-        if not any(texts):
+        if _NATIVE.isdisjoint(notes):
             return NOTHING
+        texts = tuple([notes.get(key, "") for key in _NATIVE_KEYS])
         found = self._natives.get(texts)
         if found is None:
             _bound(self._natives)
@@ -222,6 +229,7 @@ _NATIVE_KEYS = (
     POD_SECURITY + "exempt",
     POD_SECURITY + "error",
 )
+_NATIVE = frozenset(_NATIVE_KEYS)
 STANDARD = re.compile(r'would violate PodSecurity "([a-z]+:(?:latest|v1\.\d+))": ')
 """How `audit-violations` begins: `<level>:<version>`, then what violates it."""
 _LEVEL = re.compile(r"[a-z]+:(?:latest|v1\.\d+)")
