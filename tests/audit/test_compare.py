@@ -263,3 +263,35 @@ def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeyp
         assert {each["cause"] for each in shown["differences"]} == set(shown["causes"])
         assert main(asked) == code
         assert ("WRONG: " in capsys.readouterr().out) == bool(wrong)
+
+
+def test_from_the_log_itself(
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    make_log: Callable[..., Any],
+    make_record: Callable[..., SetRecord],
+) -> None:
+    """Reviewed with a finding, then refused by the API server's own words: one as predicted, one new workload."""
+    record = make_record("image-tag-mutable")
+    log = make_log(record)
+    log.write(name="web", outcome=log.outcome("image-tag-mutable"))
+    log.write(name="fit", outcome=log.outcome())
+    since = log.now
+    lines = list(log.lines)
+    for name in ("web", "late"):
+        event = json.loads(log.write(name=name, code=422))
+        event["responseStatus"] |= {
+            "status": "Failure",
+            "message": f"deployments.apps \"{name}\" is forbidden: ValidatingAdmissionPolicy 'image-tag-mutable' with "
+            "binding 'image-tag-mutable-enforce' denied request: moving tag",
+        }
+        lines.append(json.dumps(event, separators=(",", ":")).encode())
+    file, manifest = tmp_path / "audit.log", tmp_path / "sets.json"
+    file.write_bytes(b"\n".join(lines) + b"\n")
+    manifest.write_bytes(msgspec.json.encode([record]))
+    asked = ["compare", str(file), "--since", since.isoformat(), "--manifest", str(manifest), "--output", "json"]
+    assert main(asked) == 0
+    shown = json.loads(capsys.readouterr().out)
+    (row,) = shown["rows"]
+    assert (row["predicted"], row["refused"], row["as_predicted"], row["wrong"]) == (1, 2, 1, 0)
+    assert [(each["workload"], each["cause"]) for each in shown["differences"]] == [("Deployment/late", "new_workload")]
