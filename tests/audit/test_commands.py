@@ -440,3 +440,24 @@ def test_promote_misused(setting: Setting, arguments: tuple[str, ...], expected:
     code, out, err = setting.run("promote", *arguments)
     assert (code, out) == (cli.FAILED, "")
     assert expected in err
+
+
+def test_progress_says_bytes_rate_and_time_left(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from webhook.cli.progress import Progress
+
+    log = tmp_path / "audit.log"
+    with log.open("wb") as file:
+        file.truncate(400_000_000)
+    clock = iter([0.0, 0.1, 2.0, 4.0])
+    monkeypatch.setattr("time.monotonic", lambda: next(clock))
+    monkeypatch.setattr("sys.stderr.isatty", lambda: True)
+    with Progress([str(log)]) as shown:
+        shown("", 1_000_000)
+        shown("", 100_000_000)
+        shown("", 200_000_000)
+    _, err = capsys.readouterr()
+    assert "read 100 of 400 MB, 50 MB/s, 6 s left" in err
+    assert "read 200 of 400 MB, 50 MB/s, 4 s left" in err
+    assert err.endswith("\r\x1b[K")
