@@ -281,6 +281,20 @@ def test_what_cannot_be_read_is_a_row(log: Any, tmp_path: Path) -> None:
     assert rows == [("not_json", 1, True)]
 
 
+def test_a_record_of_which_too_little_is_left_is_a_row(log: Any, tmp_path: Path) -> None:
+    """Cut inside an envelope, and not in the API server's own order: not even the resource is known."""
+    whole = json.loads(log.lines[1])
+    text = json.dumps(dict(sorted(whole.items())), separators=(",", ":"))[:200]
+    record = {"category": "kube-audit", "properties": {"log": text + "[Truncated...]"}}
+    lost = {"category": "kube-audit", "properties": {"log": log.lines[4].decode()[:600] + "[Truncated...]"}}
+    path = write(tmp_path / "aks.log", [json.dumps(each, separators=(",", ":")).encode() for each in (record, lost)])
+    _, trouble = update(tmp_path / "facts", [path], OURS)
+    with open_facts(tmp_path / "facts") as connection:
+        rows = connection.execute("SELECT result, reason, requests FROM blind ORDER BY ALL").fetchall()
+    assert sum(trouble.counts.values()) == 2
+    assert rows == [("truncated", "", 1), ("unreadable", *rows[-1][1:2], 1)]
+
+
 def said(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str, str]:
     code = main(["facts", *arguments])
     heard = capsys.readouterr()

@@ -136,7 +136,7 @@ class _Texts(_Map, frozen=True):
                     yield text
 
         yield from self.read(mapper, "a partition", texts())
-        yield unread(mapper.unreadable, seen.hexdigest(), "a partition", mapper.cluster)
+        yield unread(mapper.unreadable, mapper.told, seen.hexdigest(), "a partition", mapper.cluster)
 
 
 class _Files(_Map, frozen=True):
@@ -150,7 +150,7 @@ class _Files(_Map, frozen=True):
                     yield from self.read(mapper, name, text)
                 last = content[-min(BLOCK, len(content) - BLOCK) :] if len(content) > BLOCK else b""
                 mark = identity_of(len(content), content[:BLOCK], last, self.source)
-                yield unread(mapper.unreadable, mark, path.rpartition("/")[2], mapper.cluster)
+                yield unread(mapper.unreadable, mapper.told, mark, path.rpartition("/")[2], mapper.cluster)
 
 
 def _schema(columns: Sequence[Column]) -> Any:

@@ -6,6 +6,7 @@ partitions, so the views take each write once (`engine`).
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -42,7 +43,6 @@ ELSEWHERE = frozenset(
     (
         "admission_review",
         "control_message",
-        "cut_event",
         "incomplete_last_line",
         "invalid_utf8",
         "not_audit_text",
@@ -51,6 +51,7 @@ ELSEWHERE = frozenset(
 )
 """Trouble that hides no write, or that the write's own rows tell of."""
 
+_CUT = "cut_event"
 _SAID = ("/reviewed", "/validation_failure")
 
 
@@ -62,11 +63,17 @@ class Mapper(Reading):
         self._given = cluster
         self._cluster = cluster
         self._rows: list[Row] = []
+        self.told = 0
+        """Cut records of which enough is left to know whether they are writes, and which: they need no other row."""
 
     def add(self, found: Lines | Events) -> None:
         """Takes what a source has found."""
         self._cluster = self._given or found.cluster
+        before = self.told
         super().add(found)
+        if isinstance(found, Events):
+            # Reads as well: they are not kept.
+            self.told = before + sum(record.cut for record in found.records)
 
     def __len__(self) -> int:
         return len(self._rows)
@@ -82,6 +89,7 @@ class Mapper(Reading):
         return self._cluster
 
     def _keep(self, write: Write) -> None:
+        self.told += write.time is None
         # Out of envelopes come events that `_matters` was not asked about: the rule is the same for them.
         fact = write.fact
         if fact.resource.encode() in WRITES.dull or fact.subresource.encode() in WRITES.dull:
@@ -91,8 +99,9 @@ class Mapper(Reading):
         self._rows.extend(rows_of(write, self._cluster))
 
 
-def unread(trouble: Unreadable, identity: str, file: str, cluster: str) -> list[Row]:
+def unread(trouble: Unreadable, told: int, identity: str, file: str, cluster: str) -> list[Row]:
     """A row for each reason for which something in the input `identity`, called `file`, was not read."""
+    counts = trouble.counts - Counter({_CUT: told, **dict.fromkeys(ELSEWHERE, trouble.counts.total())})
     return [
         unreadable(
             cluster,
@@ -101,8 +110,7 @@ def unread(trouble: Unreadable, identity: str, file: str, cluster: str) -> list[
             f"{count} in {file}, the first at byte {trouble.places[reason][0].offset}",
             count,
         )
-        for reason, count in sorted(trouble.counts.items())
-        if reason not in ELSEWHERE
+        for reason, count in sorted(counts.items())
     ]
 
 

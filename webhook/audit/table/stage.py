@@ -30,6 +30,8 @@ class Staged(Struct):
     """Parquet files."""
     counts: Counter[str]
     unreadable: Unreadable
+    told: int = 0
+    """Cut records that have their row."""
     cluster: str = ""
     """What the export says of it."""
 
@@ -49,7 +51,7 @@ class Work(Struct, frozen=True):
             if len(mapper) >= BATCH:
                 writer.add(mapper.take())
         writer.add(mapper.take())
-        return Staged(writer.close(), mapper.counts, mapper.unreadable, mapper.cluster)
+        return Staged(writer.close(), mapper.counts, mapper.unreadable, mapper.told, mapper.cluster)
 
 
 class Writer:
@@ -91,12 +93,14 @@ def stage(files: Sequence[tuple[str, str]], source: Source, folder: Path, *, job
         done.unreadable.merge(staged.unreadable)
         if part.file in whole:
             whole[part.file].unreadable.merge(staged.unreadable)
+            whole[part.file].told += staged.told
         else:
             whole[part.file] = staged
     # What of one file could not be read is told once, however it was divided.
     writer = Writer(folder)
     for file, mark in files:
         if file in whole:
-            writer.add(unread(whole[file].unreadable, mark or "standard input", Path(file).name, whole[file].cluster))
+            of = whole[file]
+            writer.add(unread(of.unreadable, of.told, mark or "standard input", Path(file).name, of.cluster))
     done.paths += writer.close()
     return done
