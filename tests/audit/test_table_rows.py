@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from webhook.annotations import WEBHOOK_NAME
 from webhook.audit.fact import Ours
-from webhook.audit.source import Lines, Unreadable
+from webhook.audit.source import Lines, Unreadable, read
 from webhook.audit.table.denials import denials
 from webhook.audit.table.mapper import Mapper
 from webhook.audit.table.rows import client
@@ -288,3 +289,26 @@ def test_heartbeats_are_left_out_unless_somebody_reviewed_them(log: Any) -> None
     assert not rows(log.lines)
     log.write(resource="leases", group="coordination.k8s.io", outcome=log.outcome())
     assert [row["resource"] for row in rows(log.lines)] == ["leases"]
+
+
+def test_gkes_refusals_are_told_by_its_own_status(tmp_path: Path) -> None:
+    entry = {
+        "protoPayload": {
+            "serviceName": "k8s.io",
+            "methodName": "io.k8s.core.v1.configmaps.create",
+            "resourceName": "core/v1/namespaces/shop/configmaps/x",
+            "authenticationInfo": {"principalEmail": "alice@example.com"},
+            "status": {"code": 7, "message": 'admission webhook "denier.example.dev" denied the request: no'},
+        },
+        "resource": {"type": "k8s_cluster", "labels": {"cluster_name": "c", "location": "l", "project_id": "p"}},
+        "timestamp": "2026-11-24T10:00:00.5Z",
+        "operation": {"id": "a-1", "producer": "k8s.io", "first": True, "last": True},
+    }
+    file = tmp_path / "gke.json"
+    file.write_text(json.dumps(entry) + "\n")
+    mapper = Mapper(is_ours=Ours((WEBHOOK_NAME,)), unreadable=Unreadable())
+    for each in read([str(file)], Unreadable()):
+        mapper.add(each)
+    write, finding = (dict(zip((column.name for column in COLUMNS), row, strict=True)) for row in mapper.take())
+    assert (write["cluster"], write["result"], write["user"]) == ("p/l/c", "rejected", "alice@example.com")
+    assert (finding["policy"], finding["message"]) == ("denier.example.dev", "no")

@@ -203,13 +203,13 @@ elif where == "merging":
         return part
     store._Run._merge = slow
 else:
-    sweep = store._Run._sweep
+    sweep = store._Run.sweep
     def slow(self):
         if self._manifest.parts:
             print("now", flush=True)
             time.sleep(60)
         sweep(self)
-    store._Run._sweep = slow
+    store._Run.sweep = slow
 store.update(out, logs, store.Source(Ours((sys.argv[0],))))
 """
 

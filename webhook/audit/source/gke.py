@@ -104,11 +104,11 @@ def _event(entry: _Entry, payload: _Payload) -> Event:
 
 
 def _status(payload: _Payload, verb: str) -> Status:
-    code = payload.status.code if payload.status is not None else 0
-    if code == 0:
+    given = payload.status or _Status()
+    if given.code == 0:
         return Status(201 if verb == "create" else 200)
     # Some exports hold the HTTP code itself.
-    return Status(code if code >= 100 else _CODES.get(code, 500))
+    return Status(given.code if given.code >= 100 else _CODES.get(given.code, 500), given.message)
 
 
 def _reference(payload: _Payload) -> ObjectRef:

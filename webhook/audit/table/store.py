@@ -77,7 +77,10 @@ def update(
     files = expand(logs)
     with _alone(folder):
         run = _Run(folder, source)
-        run.read(files, jobs, progress)
+        try:
+            run.read(files, jobs, progress)
+        finally:
+            run.sweep()
         return run.summary(), run.unreadable
 
 
@@ -113,7 +116,7 @@ class _Run:
             replace(folder, found)  # from here on, what it does not name may be removed
         self._manifest = found
         self._before = sum(part.rows for part in found.parts)
-        self._sweep()
+        self.sweep()
         self._staging = folder / f".staging-{uuid.uuid4().hex[:12]}"
         self._inputs = set(self._manifest.inputs)
         self._summary = Summary(out=str(folder))
@@ -181,7 +184,7 @@ class _Run:
                     parts[cluster, None] = part
         merged = [parts[key] for key in sorted(parts, key=lambda key: (key[0], str(key[1])))]
         self._replace(Manifest(inputs=known, parts=tuple(merged)))
-        self._sweep()
+        self.sweep()
 
     def _merge(
         self,
@@ -225,7 +228,7 @@ class _Run:
         replace(self.folder, manifest)
         self._manifest = manifest
 
-    def _sweep(self) -> None:
+    def sweep(self) -> None:
         """Removes what no manifest speaks of: left by a run that was killed, or superseded."""
         held = {part.path for part in self._manifest.parts}
         for left in self.folder.glob(".staging-*"):
