@@ -13,20 +13,22 @@ def main(folder: Path, flags: list[str]) -> None:
     atheris: Any = importlib.import_module("atheris")
     with atheris.instrument_imports(include=["webhook.cel"]):
         from tests.fuzz.target import one
-    from tests.fuzz.seeds import INPUTS, expressions, vectors, words
+    from tests.fuzz.seeds import INPUTS, expressions, found, vectors, words
 
-    corpus, found, seeds = folder / "corpus", folder / "found", folder / "seeds"
-    for each in (corpus, found, seeds):
+    corpus, broken, seeds = folder / "corpus", folder / "found", folder / "seeds"
+    for each in (corpus, broken, seeds):
         each.mkdir(parents=True, exist_ok=True)
     corpora = Path(__file__).resolve().parents[3] / "shared" / "corpora"
     for number, text in enumerate(dict.fromkeys([*expressions(), *vectors(corpora)])):
         (seeds / str(number)).write_bytes(b"\0" + text.encode("utf-8", "surrogatepass"))
+    for number, data in enumerate(found()):
+        (seeds / f"found-{number}").write_bytes(data)
     dictionary = folder / "words.dict"
     dictionary.write_text("".join(f'"{_quoted(word)}"\n' for word in words()))
     atheris.Setup(
         [
             sys.argv[0],
-            *(f"-dict={dictionary}", f"-artifact_prefix={found}/"),
+            *(f"-dict={dictionary}", f"-artifact_prefix={broken}/"),
             *("-timeout=20", "-rss_limit_mb=2048", "-max_len=1024"),
             *flags,
             *map(str, (corpus, seeds, INPUTS)),

@@ -3,6 +3,7 @@ words of the language."""
 
 from __future__ import annotations
 
+import base64
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,6 +14,9 @@ from webhook.load import gather, shipped
 
 INPUTS = Path(__file__).parent / "inputs"
 """Inputs that broke something once, or that only a fuzzer writes; replayed by `make test`."""
+
+FOUND = Path(__file__).parent / "found.txt"
+"""Short inputs that reached something new when they were found, one a line in Base64: a sample of a fuzzer's corpus."""
 
 _MACROS = ("all", "exists", "exists_one", "existsOne", "map", "filter", "transformList", "transformMap")
 _MORE = ("transformMapEntry", "sortBy", "optMap", "optFlatMap", "cel.bind", "has", "optional.of", "optional.none()")
@@ -56,6 +60,10 @@ def expressions() -> Iterator[str]:
         yield from (each.expression for each in spec.validations)
         yield from (each.expression for each in spec.audit_annotations)
         yield from (each.message_expression for each in spec.validations if each.message_expression)
+
+
+def found() -> list[bytes]:
+    return [base64.b64decode(line) for line in FOUND.read_text(encoding="ascii").split()]
 
 
 def words() -> list[str]:

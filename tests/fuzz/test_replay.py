@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.fuzz.seeds import INPUTS, expressions, words
+from tests.fuzz.seeds import INPUTS, expressions, found, words
 from tests.fuzz.target import one
 
 
@@ -15,10 +15,20 @@ def test_inputs_that_were_found(path: Path) -> None:
     one(path.read_bytes())
 
 
+def test_a_sample_of_what_a_fuzzer_found() -> None:
+    inputs = found()
+    assert len(inputs) > 300
+    for data in inputs:
+        try:
+            one(data)
+        except Exception as error:
+            raise AssertionError(f"broken by {data!r}") from error
+
+
 def test_what_the_fuzzer_starts_from() -> None:
-    found = list(expressions())
-    assert len(found) > 50
-    for text in found:
+    texts = list(expressions())
+    assert len(texts) > 50
+    for text in texts:
         one(b"\0" + text.encode())
     assert {"quantity", "matches", "&&"} <= set(words())
 
