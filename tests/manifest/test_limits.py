@@ -181,6 +181,11 @@ class TestLeaving:
         assert run(bench, few, [text]) == []
         assert metered == ["p.example.com"]
 
+    def test_what_the_server_goes_on_to_evaluate_after_an_error(self, bench: Bench) -> None:
+        text = "object.spec.nope == object.spec.l.distinct().size()"
+        many = WIDGET | {"spec": {"l": [f"text {each}" for each in range(1_000)]}}
+        assert run(bench, many, [text]) == [(0, f"expression '{text}' resulted in error: {EXCEEDED}", True)]
+
     @pytest.mark.parametrize("guarded", [False, True])
     def test_variables_that_nobody_needed(
         self, guarded: bool, bench: Bench, metered: list[str], monkeypatch: pytest.MonkeyPatch
@@ -197,9 +202,8 @@ class TestLeaving:
         self, bench: Bench, metered: list[str], monkeypatch: pytest.MonkeyPatch
     ) -> None:
         grants = Grants.at
-        monkeypatch.setattr(Grants, "at", lambda self, size: _replaced(grants(self, size), ask=(0,)))
-        variables = [{"name": "v", "expression": "1"}]
-        found = run(bench, WIDGET, ["object.spec.nope == 1"], variables=variables)
+        monkeypatch.setattr(Grants, "at", lambda self, size: _replaced(grants(self, size), fair=True))
+        found = run(bench, WIDGET, ["object.spec.nope == 1"])
         assert found == [(0, "expression 'object.spec.nope == 1' resulted in error: no such key: nope", True)]
         assert metered == ["p.example.com"]
 

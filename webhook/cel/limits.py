@@ -97,9 +97,10 @@ class Granted(msgspec.Struct, frozen=True):
     """What the fast form of a policy may do at one size."""
 
     grant: Grant
+    fair: bool = False
+    """Whether it holds only if no validation has an error."""
     ask: tuple[int, ...] = ()
-    """Variables by their place. If there are any, the grant holds only if no validation has an error, and all of these
-    have a value: those that nobody needed have to be computed."""
+    """Variables, by their place, that must have a value: those that nobody needed have to be computed."""
     weigh: tuple[int, ...] = ()
     """Those among them whose value must not weigh more than `weight`."""
     weight: int = 0
@@ -179,7 +180,7 @@ def granted(bounds: Sequence[Bound | None], demands: Sequence[Demand], shared: S
         if found is not None:
             built = {place for demand in demands for each in demand.maybe for place in known[each].uses}
             heavy = tuple(sorted(place for place in built if _limit(limits, place).weight > weight))
-            return Granted(grant(found), tuple(sorted(variables)), heavy, weight)
+            return Granted(grant(found), fair=True, ask=tuple(sorted(variables)), weigh=heavy, weight=weight)
     return None
 
 

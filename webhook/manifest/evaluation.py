@@ -188,7 +188,7 @@ class Evaluator:
                         return None
                     if errors:
                         return (Failure(aggregated(errors), error=True),) if self._spec.fail else None
-                found = self._quickly(activation, annotations, granted.ask)
+                found = self._quickly(activation, annotations, granted.fair)
                 if granted.ask:
                     self._hold(granted, activation)
                 return found
@@ -238,10 +238,10 @@ class Evaluator:
         self,
         activation: Activation,
         annotations: dict[str, list[str]] | None,
-        fair: Sequence[int],
+        fair: bool,
     ) -> Sequence[Failure]:
-        """Without counting. Raises `Leave` when limits of cost may be near, and, if variables are assumed to be `fair`,
-        when a validation has an error: what the server goes on to evaluate then is not known."""
+        """Without counting. Raises `Leave` when limits of cost may be near, and with `fair` when a validation has an
+        error: what the server goes on to evaluate then is not known."""
         failures: list[Failure] = []
         for each in self._validations:
             try:
