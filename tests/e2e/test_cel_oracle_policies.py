@@ -29,6 +29,8 @@ from webhook.review import Request
 from webhook.state import snapshot
 
 MUTANTS = int(os.environ.get("WOULDBLOCK_ORACLE_MUTANTS", "40"))
+HOLLOW = 15
+"""Writes per case with null in place of something."""
 FAILURES = "validation.policy.admission.k8s.io/validation_failure"
 KEPT = (("apiVersion",), ("kind",), ("metadata",), ("metadata", "name"), ("metadata", "namespace"))
 """What a mutant shares with its case: what the request says of the object."""
@@ -79,6 +81,30 @@ def test_cases_and_their_mutants(name: str, oracle: Oracle) -> None:
                 unequal.append(f"{case.name}: {json.dumps(answer['seen'])}\n  ours   {found}\n  server {server}")
     assert not unequal, f"{len(unequal)} of {tried}:\n" + "\n".join(unequal[:3])
     assert tried >= len(file.cases) * (1 + MUTANTS // 2), "most mutants are of no kind at all"
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_nothing_that_a_server_delivers_makes_a_policy_err(name: str, oracle: Oracle) -> None:
+    """Whatever is null or left out in a manifest, the server reads it into its types before it asks anybody: lists that
+    must be there may then be null (`containers`, `verbs`), and no policy may err on that. An audit annotation that errs
+    would even deny. Custom resources have no such types: they may be anything."""
+    file, chance = FILES[name], random.Random(name)  # noqa: S311
+    erred, tried = [], 0
+    for case in file.cases:
+        whole = _write(file, case)
+        if not _built_in(whole):
+            continue
+        writes = [_hollow(chance, whole) for _ in range(HOLLOW)]
+        policy = _policy(file, case)
+        for write, answer in zip(writes, oracle.ask(_questions(file, writes), all_good=False), strict=True):
+            if "bad" in answer:
+                continue
+            tried += 1
+            found = _ours(file, write, policy, answer["seen"]).findings
+            texts = [message for _, _, message in found if "resulted in error" in message]
+            if texts or not answer["allowed"]:
+                erred.append(f"{case.name}: {json.dumps(answer['seen'])}\n  {texts or answer['status']}")
+    assert not erred, f"{len(erred)} of {tried}:\n" + "\n".join(erred[:3])
 
 
 def test_mutants_meet_and_break_the_policies(oracle: Oracle) -> None:
@@ -170,6 +196,31 @@ def _ours(file: CaseFile, write: Write, policy: Policy, seen: dict[str, Any]) ->
 
 
 # Bending an object
+
+_GROUPS = ("", "apps", "batch", "policy", "rbac.authorization.k8s.io", "networking.k8s.io", "storage.k8s.io")
+
+
+def _built_in(write: Write) -> bool:
+    object = write.object or write.old or {}
+    return object.get("apiVersion", "").rpartition("/")[0] in _GROUPS
+
+
+def _hollow(chance: random.Random, write: Write) -> Write:
+    """The write with null, or nothing, in place of something."""
+    object, old = copy.deepcopy(write.object), copy.deepcopy(write.old)
+    target = chance.choice([each for each in (object, old) if each is not None])
+    places = [place for place in _places(target, ()) if place not in KEPT]
+    if places:
+        *way, last = chance.choice(places)
+        holder: Any = target
+        for step in way:
+            holder = holder[step]
+        if chance.random() < 0.7:
+            holder[last] = None
+        else:
+            del holder[last]
+    return write._replace(object=object, old=old)
+
 
 Place = tuple[str | int, ...]
 
