@@ -243,3 +243,15 @@ def test_zlib_alone_reads_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPat
         found.append(reading(tmp_path / "audit.log.gz", packed[: len(packed) - cut]))
     assert found[0] == found[1]
     assert len(found[0][0]) > 300
+
+
+def test_protobuf_is_named(tmp_path: Path) -> None:
+    """OTLP on the wire: field 1, length, field 1 of that, …, with the event as text somewhere inside."""
+    record = b"\x2a" + bytes([0x80 | len(ONE) & 0x7F, len(ONE) >> 7]) + ONE
+    data = b"\n\xff\x05\n\x00\x12\x80\x04\n\x00\x12" + record
+    assert reading(tmp_path / "logs.binpb", data) == ([], {"otlp_protobuf": 1})
+    assert reading(tmp_path / "logs.json", b"\n\n" + ONE) == ([ONE], {})
+
+
+def test_an_empty_page_of_cloudwatch_is_no_trouble(tmp_path: Path) -> None:
+    assert reading(tmp_path / "page.json", b'{"events":[],"nextToken":"x"}') == ([], {})

@@ -85,7 +85,7 @@ def _packed(text: str, opener: Opener, origin: Origin) -> None:
 
 
 def _is_filtered(keys: Keys) -> bool:
-    return "message" in members(first(keys.get("events"))) or keys.get("events") == b"[]"
+    return "message" in members(first(keys.get("events"))) or bytes(keys.get("events", b"")) == b"[]"
 
 
 def _is_kinesis(keys: Keys) -> bool:

@@ -20,6 +20,9 @@ from webhook.audit.source.unreadable import Unreadable
 LINE_MAX = 16 << 20
 """Bytes of the longest line that is held, unless it is JSON; a longer one is counted and skipped to its end."""
 BOM = b"\xef\xbb\xbf"
+_BINARY = re.compile(rb"[\x00-\x08]")
+_SNIFF = 256
+"""Bytes in which protobuf shows itself: it begins with field 1, which is a newline to text, and has control bytes."""
 _ARRAY = re.compile(rb'\[\s*(?:[\[{"\]]|\Z)')
 _BASE64 = re.compile(rb"H4sI[A-Za-z0-9+/]{40,}={0,2}")
 """Gzip in base64, as CloudWatch hands it out."""
@@ -69,6 +72,8 @@ class Reader:
         self._documents: Documents | None = None
         self._table: table.Table | None = None
         self._first = offset == 0
+        self._foreign = False
+        """The file is no text at all."""
         self.take = self._opened.take
 
     @property
@@ -83,8 +88,11 @@ class Reader:
             if block.startswith(BOM):
                 block = block[len(BOM) :]
                 self._offset += len(BOM)
+            elif block.startswith(b"\n") and _BINARY.search(block, 0, _SNIFF):
+                self._opened.refuse("otlp_protobuf")
+                self._foreign = True
         # Each of these returns what it leaves, and moves the offset to it.
-        while block:
+        while block and not self._foreign:
             if self._skipping:
                 block = self._skip(block)
             elif self._documents is not None:
