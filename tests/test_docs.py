@@ -11,9 +11,11 @@ from pathlib import Path
 
 import pytest
 
+from tests.cel import test_vectors
+from tests.cel.conftest import rows, run_costs, run_file
 from webhook.audit.table.schema import COLUMNS
 from webhook.cli import VERBS, main
-from webhook.settings import rows
+from webhook.settings import rows as setting_rows
 
 REPAIR = "run: make docs"
 
@@ -36,7 +38,10 @@ def policies() -> str:
 def settings() -> str:
     return _table(
         ("flag", "environment", "default", "what"),
-        ((f"`{row.flag}`", f"`{row.environment}`", row.default, row.text.replace("|", "\\|")) for row in rows()),
+        (
+            (f"`{row.flag}`", f"`{row.environment}`", row.default, row.text.replace("|", "\\|"))
+            for row in setting_rows()
+        ),
     )
 
 
@@ -47,6 +52,35 @@ def facts() -> str:
 BLOCKS = {"verbs": verbs, "policies": policies, "settings": settings, "facts": facts}
 
 
+def conformance(corpora: Path) -> str:
+    """The engine's recorded answers beside ours, computed now."""
+    paths = {name: corpora / "k8s-cel" / f"{name}.jsonl" for name in (*test_vectors.FLOORS, "cost")}
+    paths["specification"] = corpora / "cel-spec" / "vectors.jsonl"
+    cells = []
+    for name, path in paths.items():
+        is_cost = name == "cost"
+        report = run_costs(name, corpora) if is_cost else run_file(name, corpora)
+        known = {} if is_cost else test_vectors.KNOWN.get(name, {})
+        total, compared = sum(1 for _ in rows(path)), report.passed + len(report.refused) + len(report.wrong)
+        notes = [f"row {id}: {known.get(id, 'not explained')}" for id in report.wrong]
+        if report.refused:
+            notes.append(f"{len(report.refused)} refused: message literals of google.protobuf, which no policy needs")
+        if compared < total:
+            notes.append(f"{total - compared} not compared: {NOT_COMPARED[name]}")
+        file = f"{path.parent.name}/{path.name}"
+        unequal = len(report.refused) + len(report.wrong)
+        cells.append((f"`{file}`", *map(str, (total, report.passed, unequal)), "; ".join(notes)))
+    return _table(("file", "rows", "equal", "not equal", "which, and why"), cells)
+
+
+NOT_COMPARED = {
+    "specification": "without checker or macros, in a container, or with types and functions that Kubernetes has not",
+    "cel-go-ext": "only parsed, or of functions that Kubernetes has not",
+    "compile": "of a function that Kubernetes has not",
+    "cost": "not evaluated by the engine, or in need of an authorizer",
+}
+
+
 def _table(head: tuple[str, ...], cells: object) -> str:
     lines = [head, ("---",) * len(head), *cells]  # type: ignore[misc]
     return "".join(f"| {' | '.join(line)} |\n" for line in lines)
@@ -54,12 +88,19 @@ def _table(head: tuple[str, ...], cells: object) -> str:
 
 @pytest.mark.parametrize("block", BLOCKS)
 def test_the_readme_is_fresh(root: Path, block: str) -> None:
-    readme = root / "README.md"
+    _fresh(root / "README.md", block, BLOCKS[block]())
+
+
+@pytest.mark.corpus
+def test_the_table_of_conformance_is_fresh(root: Path, corpora: Path) -> None:
+    _fresh(root / "README.md", "conformance", conformance(corpora))
+
+
+def _fresh(readme: Path, block: str, wanted: str) -> None:
     text = readme.read_text()
     pattern = re.compile(rf"(<!-- {block}: begin \(make docs\) -->\n)(.*?)(<!-- {block}: end -->)", re.DOTALL)
     found = pattern.search(text)
     assert found, f"README.md has no block {block!r}"
-    wanted = BLOCKS[block]()
     if os.environ.get("WOULDBLOCK_WRITE_DOCS"):
         readme.write_text(text[: found.start(2)] + wanted + text[found.end(2) :])
         return
