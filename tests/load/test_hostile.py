@@ -54,7 +54,33 @@ def test_a_megabyte_of_expression(beside: Path) -> None:
 
 
 def test_an_expression_nested_without_end(beside: Path) -> None:
-    survives(with_expression(beside, "(" * 5_000 + "true" + ")" * 5_000), "recursion limit exceeded")
+    survives(with_expression(beside, "(" * 10_000 + "true" + ")" * 10_000), "recursion limit exceeded")
+
+
+def test_variables_in_a_circle(beside: Path) -> None:
+    variables = "[{name: a, expression: variables.b}, {name: b, expression: variables.a}]"
+    text = GOOD.replace("good", "evil").replace("EXPRESSION", "'true'")
+    (beside / "evil.yaml").write_text(text.replace("  validations:", f"  variables: {variables}\n  validations:"))
+    loaded = read([beside])
+    survives(loaded, "undefined field 'b'")
+    (problem,) = loaded.problems
+    assert (problem.line, problem.column, problem.path) == (7, 46, "spec.variables[0].expression")
+    assert problem.caret == 10
+
+
+def test_loops_within_loops(beside: Path) -> None:
+    """What such an expression may cost has no useful bound: it is counted."""
+    depth = 40
+    text = "".join(f"object.l.all(x{each}, " for each in range(depth)) + "true" + ")" * depth
+    loaded = with_expression(beside, text)
+    assert loaded.problems == ()
+    evil = next(policy for policy in loaded.policies if policy.id == "evil")
+    kind, resource = GroupVersionKind("", "v1", "X"), GroupVersionResource("", "v1", "xs")
+    request = Request(uid="u", kind=kind, resource=resource, operation="CREATE", object=Raw(b'{"l":[1,2,3]}'))
+    verdict = evil.run(Context(request, state=EMPTY, clock=lambda: 0.0, deadline=1.0))
+    assert verdict is not None
+    (finding,) = verdict.findings
+    assert finding.message.endswith("resulted in error: operation cancelled: actual cost limit exceeded")
 
 
 def test_hostile_patterns(beside: Path) -> None:
