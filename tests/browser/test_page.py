@@ -44,11 +44,13 @@ def shown(page: Page, table: str) -> int:
     return page.locator(f"#{table} tbody tr:visible").count()
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("script", [True, False])
-@pytest.mark.parametrize("width", [1280, 390])
-def test_axe_finds_nothing(open_page: Open, html: str, scheme: str, script: bool, width: int) -> None:
+@pytest.mark.parametrize(
+    ("scheme", "script", "width"),
+    [("light", True, 1280), ("dark", True, 390), ("light", False, 390), ("dark", False, 1280)],
+)
+def test_axe_finds_nothing(open_page: Open, scheme: str, script: bool, width: int) -> None:
     """In both colour schemes, wide and narrow; the page without a script is checked with its script cut out."""
+    html = render(estate.report(workloads=60, teams=12))
     if not script:
         html = re.sub(r"<script>.*?</script>", "", html, flags=re.DOTALL)
     page = open_page(html, color_scheme=scheme, viewport={"width": width, "height": 900}, bypass_csp=True)
