@@ -129,3 +129,20 @@ def test_only_the_control_plane_tells_its_version() -> None:
     assert events.server_minor(event(userAgent=agent, user={"username": "system:kube-controller-manager"})) == 37
     assert events.server_minor(event(userAgent=agent, user={"username": "mallory"})) == 0
     assert events.server_minor(event(userAgent="kubectl/v1.30.0", user={"username": "system:admin"})) == 0
+
+
+def test_annotation_keys_that_a_shipper_renamed() -> None:
+    """Elastic and Fluentd write `_` for `.`; before the `/` there is never a `_` of the API server's own."""
+    notes = {
+        "check_wouldblock_dev/reviewed": "v=1",
+        "failed-open_validating_webhook_admission_k8s_io/round_0_index_0": "check.wouldblock.dev",
+        "validation.policy.admission.k8s.io/validation_failure": "[]",
+        "no_prefix": "stays",
+    }
+    line = json.dumps({"kind": "Event", "apiVersion": "audit.k8s.io/v1", "annotations": notes}).encode()
+    assert events.decode(line).annotations == {
+        "check.wouldblock.dev/reviewed": "v=1",
+        "failed-open.validating.webhook.admission.k8s.io/round_0_index_0": "check.wouldblock.dev",
+        "validation.policy.admission.k8s.io/validation_failure": "[]",
+        "no_prefix": "stays",
+    }
