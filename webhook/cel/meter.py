@@ -220,7 +220,7 @@ class _Meter:
             constant = self.module.constant(self.facts[arguments[1].id].constant)
             return self.assign(f"{self.helper(attempt)}({self.helper(member)}, {value}, {constant})")
         in_order = len(arguments) > 2 or (
-            len(arguments) == 2 and len(rows) > 1 and rows[0].function.isalpha() and rows[0].function != "includes"
+            len(arguments) == 2 and len(rows) > 1 and rows[0].function.isalpha()
         )  # an operator evaluates both sides; what the checker left open takes its arguments one by one
         names = self.sequence(arguments) if in_order else [self.emit(argument) for argument in arguments]
         pattern = rows[0].pattern

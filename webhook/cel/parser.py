@@ -292,7 +292,8 @@ class _Parser:
             )
         except MacroError as error:
             self.problems.append(Diagnostic(error.at, error.message))
-            expanded = None
+            # It stands for nothing, where the mistake is: what is around it may complain of it again.
+            return Literal(id=self.id(), at=error.at, kind="null", value=None)
         if expanded is not None:
             return expanded
         return Call(id=self.id(), at=at, function=function, target=target, arguments=arguments)

@@ -27,7 +27,7 @@ def validate(checked: Checked) -> None:
                 homogeneous = False
                 _check_format(checked, node, problems)
             case Call(function=("duration" | "timestamp") as function, arguments=(Literal() as argument,)):
-                if argument.kind in ("string", "int") and _fails(checked, node, argument.value):
+                if argument.kind in ("string", "int", "null") and _fails(checked, node, argument.value):
                     problems.append(Diagnostic(argument.at, f"invalid {function} argument"))
             case Call(function="matches", target=target) if target is not None:
                 pattern = node.arguments[-1]

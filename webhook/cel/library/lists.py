@@ -113,6 +113,5 @@ OVERLOADS: Final = (
     row("string.lastIndexOf(string, int) -> int", last_index_of, on_dyn=last_index_of),
     row("list(T).indexOf(T) -> int", position, on_dyn=index_of),
     row("list(T).lastIndexOf(T) -> int", last_position, on_dyn=last_index_of),
-    row("list(T).includes(T) -> bool", includes, on_dyn=includes, since="1.37"),
     row("dyn.includes(dyn) -> bool", includes, on_dyn=includes, since="1.37"),
 )
