@@ -155,6 +155,11 @@ def test_a_review_and_its_user(capsys: pytest.CaptureFixture[str], files: Path) 
     assert (code, "request.userInfo.username != 'system'  =  false" in out) == (0, True)
 
 
+def test_somebody_writes(capsys: pytest.CaptureFixture[str], files: Path) -> None:
+    code, out, _ = run(capsys, files, "shown", "--object", files / "pod.yaml", "--as", "system", "--as-group", "ops")
+    assert (code, "request.userInfo.username != 'system'  =  false" in out) == (0, True)
+
+
 def test_an_update_and_a_namespace_that_is_not_known(capsys: pytest.CaptureFixture[str], files: Path) -> None:
     text = POLICY.replace("variables.names.size() < 5", "object.spec == oldObject.spec")
     (files / "policies" / "shown.yaml").write_text(

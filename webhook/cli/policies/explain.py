@@ -27,7 +27,7 @@ from webhook.cli.policies.tree import Paint, lines, record
 from webhook.errors import InvalidInput, UserError
 from webhook.load import gather, shipped
 from webhook.policy import Finding
-from webhook.review import Operation, Request
+from webhook.review import Operation, Request, UserInfo
 
 EPILOG = """\
 examples:
@@ -50,6 +50,8 @@ def register(parser: argparse.ArgumentParser) -> None:
         "--params", metavar="FILE", type=Path, help="params objects, in place of those that the bindings refer to"
     )
     parser.add_argument("--operation", choices=("CREATE", "UPDATE", "DELETE"), help="of a manifest (default CREATE)")
+    parser.add_argument("--as", dest="user", metavar="USER", help="who writes, as in kubectl (a manifest names nobody)")
+    parser.add_argument("--as-group", action="append", default=[], metavar="GROUP", help="and of which groups")
     parser.add_argument("--namespace", default="default", help="of a manifest that names none (default %(default)s)")
 
 
@@ -96,6 +98,9 @@ def _request(args: argparse.Namespace) -> Request:
         if len(old) != 1:
             raise UserError(f"{args.old_object}: {len(old)} objects, expected one")
         request = msgspec.structs.replace(request, operation="UPDATE", old_object=old[0].object)
+    if args.user is not None:
+        user = UserInfo(username=args.user, groups=tuple(args.as_group))
+        request = msgspec.structs.replace(request, user_info=user)
     return request
 
 
