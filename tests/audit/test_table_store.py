@@ -88,6 +88,12 @@ def test_only_what_is_new_is_added(log: Any, tmp_path: Path) -> None:
     assert update(out, [str(packed)], OURS)[0].added == 0
     update(tmp_path / "whole", [str(path)], OURS)
     assert facts(out) == facts(tmp_path / "whole")
+    # What was superseded is gone: whoever reads the folder's Parquet itself reads the same.
+    held = {out / part["path"] for part in json.loads((out / MANIFEST).read_text())["parts"]}
+    assert set(out.glob("**/*.parquet")) == held
+    with open_facts(out) as connection:
+        counts = "SELECT count(*) FILTER (kind = 'write'), count(*) FILTER (stage = 'RequestReceived') FROM facts"
+        assert connection.execute(counts).fetchone() == (12 * 2 + 4, 0)
 
 
 def test_a_cut_record_gives_way_to_the_whole_one(log: Any, tmp_path: Path) -> None:
