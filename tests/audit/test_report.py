@@ -204,6 +204,8 @@ def test_new_is_what_was_first_seen_since() -> None:
     for days in (0, 5, 12, 20):
         cluster.write("shop", "Deployment", f"of-day-{days}", at=START + days * DAY, findings=[ONE])
     assert made(cluster.rows).totals.new == 1
+    short = made(cluster.rows[:2])
+    assert (short.totals.new, short.new_since) == (0, None)  # what a log begins with may be older than the log
     report = made(cluster.rows, new_since=START + 4 * DAY)
     assert report.totals.new == 3
     assert {each.name for each in report.workloads if each.new} == {"of-day-5", "of-day-12", "of-day-20"}

@@ -25,8 +25,10 @@ from webhook.policy import Severity
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
 
-NEW = datetime.timedelta(days=7)
-"""New is what was first seen this short before the end of the log, unless it is said since when."""
+DAY = datetime.timedelta(days=1)
+NEW = 7 * DAY
+"""New is what was first seen this short before the end of the log, and not on its first day, unless it is said since
+when."""
 _WEEK = 7
 _COMPARABLE = 0.9
 """Coverage that both weeks need before a direction is named."""
@@ -61,7 +63,8 @@ def build(
     if start is None or end is None:
         return Report(window=None, new_since=new_since)
     window = Window(start=start, end=end)
-    since = new_since or max(end - NEW, start)
+    # What the log begins with may be older than the log.
+    since = new_since or max(end - NEW, start + DAY)
     known = standings(facts, catalogue, proof=proof)
     return _Builder(facts, owners, catalogue, window, since, known, selection).report()
 
@@ -98,7 +101,7 @@ class _Builder:
         blocked = [each for each in self.workloads if each.policies]
         return Report(
             window=self.window,
-            new_since=self.since,
+            new_since=self.since if self.since <= self.window.end else None,
             clusters=tuple(clusters),
             totals=Totals(
                 workloads=len(blocked),
