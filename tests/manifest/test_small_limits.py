@@ -1,5 +1,6 @@
-"""With limits a thousandth of the server's, most of what the corpora have comes near them: the fast form, where it is
-allowed, must say what the counting form says. A bound that is too low by one unit shows here as another verdict."""
+"""With limits a thousandth of the server's, what the corpora have comes near them: the fast form, where it is allowed,
+must say what the counting form says, whatever failed, was skipped or was computed by somebody else. How tight the bounds
+are is shown elsewhere (`tests/cel/test_bound.py`)."""
 
 from __future__ import annotations
 
