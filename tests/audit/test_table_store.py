@@ -96,6 +96,18 @@ def test_only_what_is_new_is_added(log: Any, tmp_path: Path) -> None:
         assert connection.execute(counts).fetchone() == (12 * 2 + 4, 0)
 
 
+def test_the_stage_that_says_most_speaks(log: Any, tmp_path: Path) -> None:
+    log.lines.clear()
+    for number in range(16):
+        log.write(audit_id=f"a-{number}", at=log.now, stage="RequestReceived")
+        log.write(audit_id=f"a-{number}")
+    update(tmp_path / "facts", [write(tmp_path / "a.log", log.lines)], OURS)
+    with open_facts(tmp_path / "facts") as connection:
+        assert connection.execute("SELECT result, stage, requests, count(*) FROM facts GROUP BY ALL").fetchall() == [
+            ("unknown", "ResponseComplete", 1, 16)
+        ]
+
+
 def test_a_cut_record_gives_way_to_the_whole_one(log: Any, tmp_path: Path) -> None:
     whole = log.write(audit_id="cut", outcome=log.outcome("p"))
     out = tmp_path / "facts"
