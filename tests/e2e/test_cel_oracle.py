@@ -30,18 +30,9 @@ BATCH = 500
 SHOWN = 12
 """As many differences are made small and shown."""
 
-TOLERATED: dict[str, float] = {
-    "value": 4,
-    "value for error": 4,
-    "error for value": 2,
-    "value for compile_errors": 2,
-    "error for compile_errors": 2,
-    "compile_errors for error": 4,
-    "error text": 4,
-    "cost": 40,
-    "compile text": 40,
-}
-"""By kind: as many differences in 10,000 expressions are known. Lower them with what is mended."""
+TOLERATED: dict[str, float] = {"compile text": 4}
+"""By kind: as many differences in 10,000 expressions are known, of any other kind none. What a complaint about several
+mistakes at once calls a type that stays open (`_var1`) still differs at times, and how often a macro's own is said."""
 
 
 @pytest.fixture(scope="session")

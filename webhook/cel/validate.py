@@ -20,6 +20,7 @@ _TWICE = 100
 def validate(checked: Checked) -> None:
     """Raises `Failed` with all that the checks find."""
     problems: list[Diagnostic] = []
+    unchecked: list[Diagnostic] = []
 
     def visit(node: Node, homogeneous: bool) -> None:
         match node:
@@ -36,9 +37,12 @@ def validate(checked: Checked) -> None:
             case ListLiteral() if homogeneous:
                 found = [(element, at in node.optional) for at, element in enumerate(node.elements)]
                 problems.extend(_odd(checked, found)[:1])
+                unchecked.extend(_unchecked(checked, found))
             case MapLiteral() if homogeneous:
                 problems.extend(_odd(checked, [(entry.key, False) for entry in node.entries]))
-                problems.extend(_odd(checked, [(entry.value, entry.optional) for entry in node.entries]))
+                values = [(entry.value, entry.optional) for entry in node.entries]
+                problems.extend(_odd(checked, values))
+                unchecked.extend(_unchecked(checked, values))
         for child in children(node):
             if child.id in checked.types:
                 before = len(problems)
@@ -48,8 +52,14 @@ def validate(checked: Checked) -> None:
                     problems.extend(problems[before:][:_TWICE])
 
     visit(checked.tree, True)
-    if problems:
-        raise Failed(problems)
+    if problems or unchecked:
+        raise Failed(problems or unchecked)
+
+
+def _unchecked(checked: Checked, elements: list[tuple[Node, bool]]) -> list[Diagnostic]:
+    """Where the server's own check of literals panics, so that no such policy can be created."""
+    text = "an optional element of type 'dyn' cannot be checked by the API server"
+    return [Diagnostic(each.at, text) for each, optional in elements if optional and checked.type(each).kind == "dyn"]
 
 
 def _odd(checked: Checked, elements: list[tuple[Node, bool]]) -> list[Diagnostic]:

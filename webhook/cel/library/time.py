@@ -134,8 +134,8 @@ def same(value: Any) -> Any:
 
 @lru_cache(maxsize=256)
 def _zone(name: str) -> zoneinfo.ZoneInfo | None:
-    if name in ("", "UTC"):
-        return None
+    if name in ("", "UTC", "Local"):
+        return None  # an API server's own zone is UTC
     if ".." in name or name.startswith(("/", "\\")):
         raise CelError("time: invalid location name")
     if re.fullmatch(r"[A-Za-z0-9_+\-/]+", name):
