@@ -260,16 +260,15 @@ class _Parser:
 
     def number(self) -> Node:
         sign = self.accept("-")
-        token = self.advance()
+        token = self.token
         at = sign.at if sign else token.at
         if token.kind == "int" and not sign and token.value > INT_MAX:
             self.problems.append(Diagnostic(at, "invalid int literal"))
         if token.kind not in ("int", "double"):
-            self.index -= 1
-            self.token = token
             raise self.fail(
                 f"extraneous input '{token.text}' expecting {{{_STARTS.format(close='', paren='', optional='')}}}"
             )
+        self.advance()
         return Literal(id=self.id(), at=at, value=-token.value if sign else token.value, kind=token.kind)
 
     def name(self, dot: str) -> Node:
