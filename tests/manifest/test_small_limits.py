@@ -1,6 +1,6 @@
 """With limits a thousandth of the server's, what the corpora have comes near them: the fast form, where it is allowed,
-must say what the counting form says, whatever failed, was skipped or was computed by somebody else. How tight the bounds
-are is shown elsewhere (`tests/cel/test_bound.py`)."""
+must say what the counting form says, whatever failed, was skipped or was computed by somebody else. That the bounds
+hold is shown elsewhere (`tests/cel/test_bound.py`)."""
 
 from __future__ import annotations
 
