@@ -51,7 +51,7 @@ def test_values(text: str, evaluate: Callable[..., Any]) -> None:
 
 @pytest.mark.parametrize("text", ERRORS)
 def test_errors(text: str, evaluate: Callable[..., Any]) -> None:
-    found = evaluate(text, object='a')
+    found = evaluate(text, object="a")
     assert isinstance(found, EvalError)
     assert found.text == ERRORS[text]
 

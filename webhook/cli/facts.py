@@ -83,9 +83,7 @@ def _schema(output: str) -> int:
     from webhook.audit.table.schema import COLUMNS
 
     if output == "json":
-        shown = [
-            {"name": each.name, "type": each.kind, "nullable": each.nullable, "doc": each.doc} for each in COLUMNS
-        ]
+        shown = [{"name": each.name, "type": each.kind, "nullable": each.nullable, "doc": each.doc} for each in COLUMNS]
         print(json.dumps(shown, indent=2))
         return cli.FINE
     width, kinds = max(len(each.name) for each in COLUMNS), max(len(each.kind) for each in COLUMNS)
