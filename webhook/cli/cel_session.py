@@ -146,7 +146,7 @@ def unfinished(text: str) -> bool:
 def _about(value: Any) -> str:
     """A few words on what a file held."""
     if not isinstance(value, dict):
-        return value.__class__.__name__
+        return type(value).__name__
     meta = value.get("metadata")
     name = meta.get("name", "") if isinstance(meta, dict) else ""
     return f"{value.get('kind', 'a map')} {name}".strip()
