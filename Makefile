@@ -28,7 +28,8 @@ test: $(STAMP)  ## everything but what needs the control plane
 	@echo "NOTE: make test SKIPS the end-to-end tests on a real control plane; run them with: make e2e"
 	@$(CHROMIUM) || echo "NOTE: no chromium: make test SKIPS the tests of the report's page; install it, then: make browser"
 	@echo "NOTE: make test SKIPS the facts on a real Spark (pyspark, Java 17); run them with: make spark"
-	$(BIN)/python -m pytest -m "not e2e and not spark" -n auto
+	$(BIN)/python -m pytest -m "not e2e and not spark and not browser" -n auto
+	@! $(CHROMIUM) || $(BIN)/python -m pytest -m browser tests/browser
 
 $(VENV)/.spark: requirements/spark.txt $(STAMP)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/spark.txt

@@ -26,6 +26,12 @@ metadata: {name: web, labels: {app: web, "a/b": c}}
 spec: {containers: [{name: c, image: nginx}], volumes: []}
 """
 PATIENCE = 60.0
+_AT_THE_TERMINAL = """\
+import os, sys
+os.login_tty(os.dup(0))
+os.execv(sys.executable, [sys.executable, "-m", "webhook", *sys.argv[1:]])
+"""
+"""Takes the terminal as its own, then becomes the command: code between fork and exec could hang a process of threads."""
 
 
 class Terminal:
@@ -35,14 +41,12 @@ class Terminal:
         self._fd, slave = pty.openpty()
         environment = os.environ | {"TERM": "dumb", "XDG_STATE_HOME": str(folder / "state"), "NO_COLOR": "1"}
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "webhook", "cel", "eval", *arguments],
+            [sys.executable, "-c", _AT_THE_TERMINAL, "cel", "eval", *arguments],
             stdin=slave,
             stdout=slave,
             stderr=slave,
             cwd=folder,
             env=environment,
-            preexec_fn=lambda: os.login_tty(slave),
-            pass_fds=(slave,),
         )
         os.close(slave)
 

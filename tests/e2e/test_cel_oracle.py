@@ -30,9 +30,22 @@ BATCH = 500
 SHOWN = 12
 """As many differences are made small and shown."""
 
-TOLERATED: dict[str, float] = {"compile text": 4}
-"""By kind: as many differences in 10,000 expressions are known, of any other kind none. What a complaint about several
-mistakes at once calls a type that stays open (`_var1`) still differs at times, and how often a macro's own is said."""
+TOLERATED: dict[str, float] = {
+    "compile text": 4,
+    "error text": 2,
+    "cost": 2,
+    "value": 1,
+    "value for compile_errors": 1,
+}
+"""By kind: as many differences in 10,000 expressions are known, of any other kind none; all of them are to go. Known are:
+
+* compile text: what a complaint about several mistakes calls a type that stays open (`_var1`), and how often a macro's
+  own is said
+* cost: `in` on an empty `dyn` list; what an expression had cost when the server's own library crashed in a variable
+* value, error text: sums of quantities beyond int64, `isSorted` of durations with `dyn`, one key twice in
+  `transformMapEntry`, optionals inside map literals
+* value for compile errors: a constant text that the server takes for the pattern of `matches`
+"""
 
 
 @pytest.fixture(scope="session")
