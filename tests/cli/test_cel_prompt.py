@@ -31,7 +31,7 @@ import os, sys
 os.login_tty(os.dup(0))
 os.execv(sys.executable, [sys.executable, "-m", "webhook", *sys.argv[1:]])
 """
-"""Takes the terminal as its own, then becomes the command: code between fork and exec could hang a process of threads."""
+"""Takes the terminal as its own, then becomes the command: code between fork and exec can hang where threads run."""
 
 
 class Terminal:

@@ -37,7 +37,7 @@ TOLERATED: dict[str, float] = {
     "value": 1,
     "value for compile_errors": 1,
 }
-"""By kind: as many differences in 10,000 expressions are known, of any other kind none; all of them are to go. Known are:
+"""By kind: as many differences in 10,000 expressions are known, of any other kind none; all are to go. Known are:
 
 * compile text: what a complaint about several mistakes calls a type that stays open (`_var1`), and how often a macro's
   own is said
