@@ -12,7 +12,8 @@ import msgspec
 import pytest
 
 from tests.audit.estate import POLICIES, START, Estate, sets
-from webhook.audit.compare import CAUSES, WRONG, Comparison, compare
+from webhook.audit.compare.build import compare
+from webhook.audit.compare.figures import CAUSES, WRONG, Comparison
 from webhook.audit.table import engine
 from webhook.audit.table.engine import from_rows
 from webhook.cli import main
@@ -126,6 +127,40 @@ def _expired_evidence(estate: Estate) -> None:
     refused(estate)
 
 
+def _not_selected(estate: Estate) -> None:
+    """Reviewed, but the first policy of the set (its lowest bit) was none of those that were evaluated."""
+    estate.write("shop", "Deployment", "web", at=BEFORE, evaluated="fe")
+    refused(estate)
+
+
+def written(estate: Estate, resource: str, name: str, *, at: datetime.datetime) -> None:
+    """An object of the cluster, not of a team, was changed."""
+    group = "" if resource == "namespaces" else "admissionregistration.k8s.io"
+    more = {"group": group, "resource": resource, "operation": "UPDATE", "result": "unknown"}
+    estate.write(name if resource == "namespaces" else "", "", name, at=at, root_kind="", root_name="", **more)
+
+
+def _edited_before(estate: Estate) -> None:
+    estate.write("shop", "Deployment", "web", at=BEFORE, **pod_of("5d8f6b7c9"))
+    refused(estate, "elsewhere")
+    written(estate, "validatingadmissionpolicies", POLICY, at=AFTER + HOUR)
+    refused(estate, at=AFTER + 2 * HOUR, **pod_of("5d8f6b7c9"))
+
+
+def _namespace_before(estate: Estate) -> None:
+    estate.write("shop", "Deployment", "web", at=BEFORE, **pod_of("5d8f6b7c9"))
+    written(estate, "namespaces", "shop", at=BEFORE + HOUR)
+    refused(estate, **pod_of("5d8f6b7c9"))
+
+
+def _promoted_before(estate: Estate) -> None:
+    """Enforcement has to be written, so that alone explains nothing; nor does another namespace."""
+    estate.write("shop", "Deployment", "web", at=BEFORE, **pod_of("5d8f6b7c9"))
+    written(estate, "validatingadmissionpolicies", POLICY, at=ENFORCED)
+    written(estate, "namespaces", "bank", at=ENFORCED)
+    refused(estate, **pod_of("5d8f6b7c9"))
+
+
 def _other_scope(estate: Estate) -> None:
     estate.write("shop", "Deployment", "web", at=BEFORE, subresource="scale")
     refused(estate)
@@ -144,6 +179,10 @@ def _other_scope(estate: Estate) -> None:
         (_not_comparable, "not_comparable"),
         (_expired_evidence, "expired_evidence"),
         (_other_scope, "other_scope"),
+        (_not_selected, "not_selected"),
+        (_edited_before, "policy_edited"),
+        (_namespace_before, "namespace_changed"),
+        (_promoted_before, "same_template"),
     ],
 )
 def test_why_a_refusal_was_not_predicted(plant: Callable[[Estate], None], cause: str) -> None:
@@ -172,6 +211,25 @@ def test_a_refusal_without_a_name_is_not_blamed_on_anybody() -> None:
 def _accepted(estate: Estate) -> None:
     refused(estate, "elsewhere", at=AFTER)
     estate.write("shop", "Deployment", "web", at=AFTER + HOUR, findings=[POLICY], operation="UPDATE")
+
+
+def _edited_since(estate: Estate) -> None:
+    refused(estate, "elsewhere", at=AFTER)
+    for row in estate.rows:
+        if row["source"] == "denial":
+            row["reason"] = "image-enforce"
+    written(estate, "validatingadmissionpolicybindings", "image-enforce", at=AFTER + HOUR)
+    estate.write("shop", "Deployment", "web", at=AFTER + 2 * HOUR, findings=[POLICY], operation="UPDATE")
+
+
+def _namespace_since(estate: Estate) -> None:
+    refused(estate, "elsewhere", at=AFTER)
+    written(estate, "namespaces", "shop", at=AFTER + HOUR)
+    estate.write("shop", "Deployment", "web", at=AFTER + 2 * HOUR, findings=[POLICY], operation="UPDATE")
+
+
+def _not_selected_since(estate: Estate) -> None:
+    estate.write("shop", "Deployment", "web", at=AFTER, operation="UPDATE", evaluated="fe")
 
 
 def _not_enforced(estate: Estate) -> None:
@@ -203,6 +261,9 @@ def _other_first(estate: Estate) -> None:
     ("plant", "cause"),
     [
         (_accepted, "accepted"),
+        (_edited_since, "policy_edited"),
+        (_namespace_since, "namespace_changed"),
+        (_not_selected_since, "not_selected"),
         (_not_enforced, "not_enforced"),
         (_not_yet_enforced, "not_enforced"),
         (_mended, "mended"),
@@ -227,6 +288,16 @@ def test_of_two_policies_the_one_that_refuses_first_hides_the_other() -> None:
     estate.write("shop", "Deployment", "web", at=BEFORE, findings=[POLICY, OTHER])
     refused(estate)
     assert causes(judged(estate)) == {("did not come", "other_denial_first", OTHER)}
+
+
+def test_the_label_that_enforces_pod_security_excuses_nothing() -> None:
+    """The Namespace has to be written for it to be enforced at all: a wrong prediction stays one."""
+    level = "pod-security-restricted"
+    estate = Estate()
+    estate.write("shop", "Deployment", "web", at=BEFORE, **pod_of("5d8f6b7c9"))
+    written(estate, "namespaces", "shop", at=ENFORCED)
+    refused(estate, policy=level, **pod_of("5d8f6b7c9"))
+    assert causes(judged(estate, pods(sets()))) == {("not predicted", "same_template", level)}
 
 
 def test_pod_security_refuses_pods_alone() -> None:

@@ -14,7 +14,8 @@ from typing import Any
 import msgspec
 
 from webhook import cli
-from webhook.audit.compare import CAUSES, MAX_AGE, Comparison, Row, compare
+from webhook.audit.compare.build import MAX_AGE, compare
+from webhook.audit.compare.figures import CAUSES, Comparison, Row
 from webhook.audit.render import safe
 from webhook.audit.report.summary import count
 from webhook.audit.report.text import CLUSTER_SCOPED, Column, fitted
