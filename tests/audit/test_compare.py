@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -36,8 +36,8 @@ def refused(estate: Estate, name: str = "web", /, *, policy: str = POLICY, **mor
     estate.write("shop", more.pop("kind", "Deployment"), name, findings=[denied(policy)], **more)
 
 
-def judged(estate: Estate, *known: SetRecord, **more: Any) -> Comparison:
-    return compare(from_rows(estate.rows), known or [sets()], since=ENFORCED, **more)
+def judged(estate: Estate, *known: SetRecord, policies: Sequence[str] = (*POLICIES,)) -> Comparison:
+    return compare(from_rows(estate.rows), known or [sets()], since=ENFORCED, policies=policies)
 
 
 def causes(found: Comparison, workload: str = "Deployment/web") -> set[tuple[str, str, str]]:
@@ -310,6 +310,20 @@ def test_pod_security_refuses_pods_alone() -> None:
     found = judged(estate)
     assert causes(found) == set()
     assert next(row for row in found.rows if row.policy == level).untested == 1
+
+
+def test_what_is_not_in_force_is_not_compared() -> None:
+    """Of thirty policies one was promoted: the others refuse nothing, and were not meant to."""
+    estate = Estate()
+    estate.write("shop", "Deployment", "web", at=BEFORE, findings=[POLICY, OTHER, POLICIES[3]])
+    estate.write("shop", "Deployment", "web", at=AFTER + HOUR, findings=[POLICY, OTHER], operation="UPDATE")
+    assert judged(estate, policies=()).policies == ()
+    written(estate, "validatingadmissionpolicybindings", f"{OTHER}-enforce", at=AFTER)
+    found = judged(estate, policies=())
+    assert found.policies == (OTHER,)
+    assert causes(found) == {("did not come", "not_enforced", OTHER)}
+    refused(estate, "elsewhere")
+    assert judged(estate, policies=()).policies == tuple(sorted((POLICY, OTHER)))
 
 
 def test_every_cause_is_planted_somewhere() -> None:

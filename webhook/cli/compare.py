@@ -42,7 +42,13 @@ def register(parser: argparse.ArgumentParser) -> None:
     tables.add_flags(parser)
     parser.add_argument("--since", required=True, metavar="TIME", help="when it was enforced: RFC 3339, or 7d, 36h ago")
     parser.add_argument("--now", metavar="TIME", help="what today is, RFC 3339 (default: the clock)")
-    parser.add_argument("--policy", action="append", default=[], metavar="ID", help="only this policy (repeatable)")
+    parser.add_argument(
+        "--policy",
+        action="append",
+        default=[],
+        metavar="ID",
+        help="only this policy (repeatable; default: those that the log shows to be in force since)",
+    )
     parser.add_argument(
         "--max-age",
         type=evidence.span,
@@ -96,6 +102,8 @@ def _lines(found: Comparison, width: int) -> Iterator[str]:
         f"{'is a' if found.wrong == 1 else 'are'} wrong prediction{'' if found.wrong == 1 else 's'}; "
         f"{count(untested, 'prediction')} without a write since"
     )
+    if not found.policies:
+        yield "the log shows no policy in force since: no refusal, and no write of a policy or a binding (--policy)"
     if found.rows:
         yield ""
         yield from fitted(

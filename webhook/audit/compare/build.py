@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from webhook.audit.compare.causes import Causes
 from webhook.audit.compare.figures import Comparison, Difference, Row
-from webhook.audit.compare.history import History, Key, window
+from webhook.audit.compare.history import History, Key, in_force, window
 from webhook.audit.report.figures import Time
 from webhook.audit.report.standing import Catalogue, standings
 from webhook.policy import SetRecord
@@ -28,11 +28,12 @@ def compare(
     policies: Iterable[str] = (),
     max_age: datetime.timedelta = MAX_AGE,
 ) -> Comparison:
-    """Of these policies; of all that are known or found something before `since`, when none are named."""
+    """Of these policies; when none are named, of those that the log shows to be in force since."""
     catalogue = Catalogue(sets)
     with window(facts, before=since):
         predicted = {(each.root, each.policy): each for each in standings(facts, catalogue)}
-    wanted = set(policies) or {*catalogue.policies, *(policy for _, policy in predicted)}
+    known = {*catalogue.policies, *(policy for _, policy in predicted)}
+    wanted = set(policies) or in_force(facts, since, known)
     predicted = {key: each for key, each in predicted.items() if key[1] in wanted}
     opened = [key for key, each in predicted.items() if each.found is not None and each.found.blocked]
     history = History(facts, since, wanted, {root for root, _ in opened})
@@ -54,6 +55,7 @@ def compare(
     return Comparison(
         since=since,
         end=history.end,
+        policies=tuple(sorted(wanted)),
         rows=tuple(_rows(set(opened), set(history.refusals), untested, differences)),
         differences=tuple(differences),
     )

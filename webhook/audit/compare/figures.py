@@ -84,6 +84,8 @@ class Comparison(Struct, frozen=True, kw_only=True):
     schema: str = SCHEMA
     since: Time
     end: Time | None
+    policies: tuple[str, ...] = ()
+    """What is compared: what was asked for, or what the log shows to be in force since."""
     rows: tuple[Row, ...] = ()
     differences: tuple[Difference, ...] = ()
 

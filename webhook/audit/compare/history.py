@@ -16,6 +16,7 @@ from webhook.audit.facts import REGISTRATION
 from webhook.audit.report.figures import Time
 from webhook.audit.report.standing import Combination, Root, at
 from webhook.audit.subject import POD_SECURITY
+from webhook.promote import SUFFIX
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
@@ -77,6 +78,23 @@ class History:
     def namespace_written(self, cluster: str, namespace: str, since: Time, until: Time) -> bool:
         """Whether the Namespace was written in between."""
         return any(since < time <= until for time in self._namespaces.get((cluster, namespace), ()))
+
+
+def in_force(facts: DuckDBPyConnection, since: Time, known: set[str]) -> set[str]:
+    """Those of the policies that the log shows to refuse, or to have been put in force, since: by a refusal (also of a
+    dry run), by Pod Security's own word, or by a write of the policy itself or of a binding that `promote` named."""
+    after = [_micros(since)]
+    found = {policy for _, _, policy in _enforced(facts, since, known)}
+    rows = facts.execute(
+        "SELECT DISTINCT policy FROM findings WHERE source = 'denial' AND time >= make_timestamptz(?)", after
+    ).fetchall()
+    rows += facts.execute(
+        "SELECT DISTINCT regexp_replace(name, ?, '') FROM writes WHERE \"group\" = ? AND NOT rejected AND NOT dry_run"
+        " AND resource IN ('validatingadmissionpolicies', 'validatingadmissionpolicybindings')"
+        " AND operation <> 'DELETE' AND subresource = '' AND time >= make_timestamptz(?)",
+        [f"{SUFFIX}(-cluster)?$", REGISTRATION, *after],
+    ).fetchall()
+    return found | ({name for (name,) in rows} & known)
 
 
 @contextmanager
