@@ -20,7 +20,7 @@ import httpx
 import pytest
 
 from tests.e2e.plane.answers import Answering
-from tests.e2e.plane.binaries import Binaries
+from tests.e2e.plane.binaries import RELEASE, Binaries
 from tests.e2e.plane.cluster import Cluster, Event, wait_for
 from webhook import review
 from webhook.check import cases
@@ -41,6 +41,9 @@ SHIPPED = Path(*shipped())
 NAMESPACES = "/api/v1/namespaces/"
 ON_ITS_WAY_OUT = ("deletionTimestamp", "finalizers")
 """What only a deletion sets, and who waits for it."""
+
+LISTED = int(RELEASE.partition(".")[2]) >= 37
+"""Whether `validation_failure` lists all failures. Before it is the first one, of whichever policy; warnings tell all."""
 
 Row = tuple[str, str, int, str]
 """Policy, binding, expressionIndex, message."""
@@ -113,7 +116,7 @@ class Server:
         return all(self.cluster.http.get(path).status_code == 200 for path in paths)
 
     def _finds_something(self, file: CaseFile, case: Case) -> bool:
-        return bool(self.ask(file, case).rows)
+        return bool(self.ask(file, case).warnings)
 
     def _send(
         self,
@@ -347,11 +350,12 @@ def test_the_same_verdict(server: Server, name: str, case: Case) -> None:
     verdict = ours(file, case, said.body, server.cluster)
     findings = verdict.findings if verdict is not None else ()
 
-    assert [(each.policy, each.binding, each.index, each.message) for each in findings] == said.rows
+    rows = [(each.policy, each.binding, each.index, each.message) for each in findings]
+    assert said.rows == rows if LISTED else said.rows in ([], rows[:1])
     assert said.annotations == dict(verdict.annotations if verdict is not None else ())
     assert said.warnings == [(each.policy, each.binding, each.message) for each in findings]
-    assert said.actions == [["Warn", "Audit"]] * len(findings)
+    assert said.actions == [["Warn", "Audit"]] * len(said.rows)
 
     expected = case.expect if isinstance(case.expect, cases.Verdicts) else cases.Verdicts()
-    assert [(row[2], row[3]) for row in said.rows] == [(each.index, each.message) for each in expected.findings]
+    assert [(row[2], row[3]) for row in rows] == [(each.index, each.message) for each in expected.findings]
     assert said.annotations == dict(expected.annotations)

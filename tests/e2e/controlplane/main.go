@@ -19,8 +19,6 @@ import (
 	apiserver "k8s.io/kubernetes/cmd/kube-apiserver/app"
 	controllermanager "k8s.io/kubernetes/cmd/kube-controller-manager/app"
 	scheduler "k8s.io/kubernetes/cmd/kube-scheduler/app"
-
-	"wouldblock.dev/controlplane/celeval"
 )
 
 var components = map[string]func() int{
@@ -29,7 +27,6 @@ var components = map[string]func() int{
 	"kube-scheduler":          func() int { return cli.Run(scheduler.NewSchedulerCommand()) },
 	"etcd":                    func() int { etcdmain.Main(os.Args); return 0 },
 	"kubectl":                 runKubectl,
-	"celeval":                 celeval.Run,
 }
 
 func runKubectl() int {

