@@ -23,6 +23,8 @@ from tests.e2e.plane.answers import Answering
 from tests.e2e.plane.binaries import RELEASE, Binaries
 from tests.e2e.plane.cluster import Cluster, Event, wait_for
 from webhook import review
+from webhook.cel.releases import parse_version
+from webhook.cel.versions import Version
 from webhook.check import cases
 from webhook.check.cases import Case, CaseFile
 from webhook.load import gather, shipped
@@ -43,7 +45,8 @@ ON_ITS_WAY_OUT = ("deletionTimestamp", "finalizers")
 """What only a deletion sets, and who waits for it."""
 
 LISTED = int(RELEASE.partition(".")[2]) >= 37
-"""Whether `validation_failure` lists all failures. Before it is the first one, of whichever policy; warnings tell all."""
+"""Whether `validation_failure` lists all failures. Before it is the first one, of any policy; warnings tell all."""
+VERSION = Version(parse_version(RELEASE))
 
 Row = tuple[str, str, int, str]
 """Policy, binding, expressionIndex, message."""
@@ -315,7 +318,7 @@ def ours(file: CaseFile, case: Case, body: bytes, cluster: Cluster) -> Verdict |
     """What our engine says of the review that the server sent, with the cluster's state as a snapshot of it."""
     gathered = gather([file.policy])
     (spec,) = gathered.policies.values()
-    policy, problems = build(spec, list(gathered.bindings.values()), folder=file.params_of(case))
+    policy, problems = build(spec, list(gathered.bindings.values()), folder=file.params_of(case), version=VERSION)
     assert policy is not None, problems
     request = review.decode(body).request
     if not PolicySet((policy,)).candidates(request):
