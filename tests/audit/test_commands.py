@@ -135,6 +135,8 @@ def test_json_keys_are_stable(good: Setting) -> None:
         "exempted": 0,
         "not_comparable": 0,
         "open": 1,
+        "superseded": 0,
+        "draining": 0,
         "changes": 61,
         "last_violation": {"time": "2026-11-16T00:00:00Z", "workload": "Deployment/bad"},
         "snapshots": [],

@@ -7,8 +7,9 @@ The definitions, in short. A write concerns a policy when the webhook evaluated 
 namespaces match). Accepted writes that were not a dry run are *reviewed*, or a gap: `failed_open`, `incomplete`,
 `truncated`, `not_sent`, `unknown_set`, `unknown`. Coverage is reviewed ÷ (reviewed + gaps). A workload is *open* when
 its latest reviewed write would be denied and it has not been deleted since (at level Metadata the log cannot tell a
-delete from one that was a dry run by its body). `n` counts changes of templates, not writes: five hundred replicas are
-one.
+delete from one that was a dry run by its body). Once the workload itself is written again and passes, ReplicaSets and
+pods of its old template that still violate are *superseded*: shown apart, not open. `n` counts changes of
+templates, not writes: five hundred replicas are one.
 """
 
 from __future__ import annotations
@@ -167,7 +168,14 @@ class _Assessment:
 
     def _gone(self, fact: Fact) -> None:
         whole = fact.resource == "namespaces" and not fact.group
-        if fact.collection or fact.subresource or (not whole and (fact.trial or not fact.root)):
+        if fact.collection or fact.subresource or (not whole and not fact.root):
+            return
+        if fact.trial and not whole:
+            # A pod of many tells nothing of the others; a ReplicaSet takes all of its own with it.
+            if fact.resource == "replicasets":
+                for tally in self.inside.get(fact.namespace, ()):
+                    for evidence in tally.versions.values():
+                        evidence.drained(fact.root, fact.trial)
             return
         for tally in self.inside.get(fact.namespace, ()):
             for evidence in tally.versions.values():
@@ -213,8 +221,10 @@ class _Assessment:
             errors=counts["errors"],
             exempted=counts["exempted"],
             not_comparable=counts["not_comparable"],
-            open_exempted=len({root for root, _ in evidence.exempt - evidence.open}),
+            open_exempted=len({root for root, _ in evidence.exempt - evidence.open.keys()}),
             k=evidence.k,
+            superseded=evidence.superseded(),
+            draining=evidence.superseded(since=self.end - self.limits.min_quiet) if self.limits.min_quiet else 0,
             n=evidence.n,
             bound=upper_bound(evidence.k, evidence.n),
             last_violation=evidence.last,

@@ -29,8 +29,9 @@ def as_json(report: Report, facts: Facts, unreadable: Unreadable) -> dict[str, A
     concern the policy, without dry runs), `coverage` (`reviewed`, `of`, `share` or null for 0 of 0), `gaps` (by
     cause), `outside` (`rejected`, `dry_run`, `exempt_namespace`, `exempt`,
     `before_start`), `violations`, `errors`, `exempted`,
-    `not_comparable`, `open` (`k`), `changes` (`n`), `upper_bound`, `last_violation` (`time`, `workload`) or null,
-    `snapshots`. Times are RFC 3339 in UTC.
+    `not_comparable`, `open` (`k`), `superseded` (mended workloads with leftovers of an old template that violate),
+    `draining` (of them: written just now), `changes` (`n`), `upper_bound`, `last_violation` (`time`, `workload`) or
+    null, `snapshots`. Times are RFC 3339 in UTC.
 
     `log`: `start`, `end`, `server_versions` (that its components gave away), `records` (by what became of them),
     `unreadable` (by reason: `count`, `places[]` with `file` and byte `offset`), `cut_writes`, `silences[]` (`start`,
@@ -92,6 +93,8 @@ def _row(row: Readiness) -> dict[str, Any]:
         "exempted": row.exempted,
         "not_comparable": row.not_comparable,
         "open": row.k,
+        "superseded": row.superseded,
+        "draining": row.draining,
         "changes": row.n,
         "upper_bound": row.bound,
         "last_violation": {"time": moment(last.time), "workload": last.workload} if last is not None else None,
@@ -125,7 +128,18 @@ def as_table(rows: Sequence[Readiness]) -> list[str]:
         lines.append(_line(each, widths))
         if row.condition:
             lines.append(f"  {safe(row.reason)}")
+        if row.superseded and row.condition != "draining":
+            lines.append(f"  {left_over(row)}")
     return lines
+
+
+def left_over(row: Readiness) -> str:
+    """What enforcement would do to the leftovers of mended workloads."""
+    one = row.superseded == 1
+    return (
+        f"{row.superseded} mended workload{' has' if one else 's have'} leftovers of an old template that violate: "
+        "they drain by themselves, but enforcement would refuse writes to them, and a rollback"
+    )
 
 
 def _cells(row: Readiness) -> tuple[str, ...]:

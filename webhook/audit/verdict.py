@@ -43,6 +43,9 @@ class Limits(Struct, frozen=True, kw_only=True):
     """Longest time in which the log may be silent altogether."""
     max_age: int = 7 * DAY
     """How old the end of the log may be."""
+    min_quiet: int = 10 * 60 * SECOND
+    """How long what is left of an old template must not have been written: then no roll-out is under way that
+    enforcement would stop."""
 
 
 DEFAULTS = Limits()
@@ -76,6 +79,11 @@ class Readiness(Struct, frozen=True, kw_only=True):
     not_comparable: int = 0
     open_exempted: int = 0
     k: int = 0
+    superseded: int = 0
+    """Mended workloads of which something is left that violates as last written: ReplicaSets and pods of an old
+    template. Enforcement would refuse writes to those."""
+    draining: int = 0
+    """Of them: where that was written just before the end of the log."""
     n: int = 0
     bound: float = 1.0
     last_violation: LastViolation | None = None
@@ -129,6 +137,13 @@ def judge(
         return "blind", "log_age", f"the log ends {_moment(row.end)}, {(now - row.end) / DAY:.0f} days ago"
     if not reviewed:
         return "not enough evidence", "no_reviews", "0 of 0 writes reviewed: nothing that concerns it was written"
+    if row.draining:
+        return (
+            "not enough evidence",
+            "draining",
+            f"enforcement would refuse writes to leftovers of an old template ({_count(row.draining, 'mended workload')}), "
+            f"last seen less than {limits.min_quiet / SECOND / 60:g} minutes before the end of the log",
+        )
     if row.end - row.start < limits.min_window:
         return (
             "not enough evidence",

@@ -118,6 +118,13 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--max-age", type=span, default=limits.max_age, metavar="TIME", help="how old its end may be (default 7d)"
     )
+    group.add_argument(
+        "--min-quiet",
+        type=span,
+        default=limits.min_quiet,
+        metavar="TIME",
+        help="how long what is left of a mended workload's old template must not have been written (default 10m)",
+    )
 
 
 _UNITS = {"s": SECOND, "m": 60 * SECOND, "h": 3_600 * SECOND, "d": 86_400 * SECOND}
@@ -208,6 +215,7 @@ class _Question:
                 min_coverage=args.min_coverage,
                 max_gap=args.max_gap,
                 max_age=args.max_age,
+                min_quiet=args.min_quiet,
             ),
             since=since,
             until=until,

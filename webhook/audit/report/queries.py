@@ -9,8 +9,12 @@ workloads that have some (`report_finding`, `report_write`); all else is asked o
 
 from __future__ import annotations
 
+from webhook.audit.tally import TELLS_NOTHING
+
 _BAD = "result IN ('violation', 'error')"
-_REMNANT = "preexisting AND operation = 'UPDATE'"
+_REMNANT = "(older OR (preexisting AND operation = 'UPDATE'))"
+"""It leaves a violation as it was, or is made of a template of which there is a newer one."""
+_NO_TRIAL = ", ".join(f"'{each}'" for each in TELLS_NOTHING)
 _ANONYMOUS = "CASE WHEN root_name = '' THEN resource ELSE '' END"
 _PART = (
     "resource || CASE WHEN subresource = '' THEN '' ELSE '/' || subresource END"
@@ -23,7 +27,8 @@ _WHO = ", ".join(f"CASE WHEN bool_or({_BAD} AND source = '{each}') THEN '{each}'
 FINDINGS = """
 CREATE OR REPLACE TEMP TABLE report_finding AS
 SELECT cluster, time, request, audit_id, source, policy, result, message, preexisting, operation, "group", version,
-    resource, subresource, namespace, root_kind, root_name, "user", client, by_controller, dry_run, rejected, set_digest
+    resource, subresource, namespace, root_kind, root_name, "user", client, by_controller, dry_run, rejected,
+    set_digest, trial
 FROM findings
 """
 """All findings, refusals among them."""
@@ -31,18 +36,31 @@ FROM findings
 WRITES = """
 CREATE OR REPLACE TEMP TABLE report_write AS
 SELECT cluster, time, request, result, operation, "group", version, resource, subresource, namespace, name,
-    root_kind, root_name, "user", client, by_controller, dry_run, rejected, code, set_digest
+    root_kind, root_name, "user", client, by_controller, dry_run, rejected, code, set_digest, trial
 FROM writes SEMI JOIN report_pair USING (cluster, namespace, root_kind, root_name)
 """
 """The writes of workloads with a finding."""
 
+BORN = f"""
+CREATE OR REPLACE TEMP TABLE report_born AS
+SELECT *, lead(born) OVER (PARTITION BY cluster, namespace, root_kind, root_name ORDER BY born, trial) AS replaced
+FROM (
+    SELECT cluster, namespace, root_kind, root_name, trial, min(time) AS born FROM report_write
+    WHERE trial NOT IN ({_NO_TRIAL}) AND root_name <> '' AND NOT rejected AND NOT dry_run GROUP BY ALL
+)
+"""  # noqa: S608 - only our own names go in
+"""When each state of a workload's template came up, and when the next one did."""
+
 FOUND = f"""
 CREATE OR REPLACE TEMP TABLE report_part AS
-WITH said AS (
-    SELECT *, false AS again FROM report_finding WHERE source = 'wouldblock'
+WITH finding AS (
+    SELECT report_finding.*, coalesce(time >= replaced, false) AS older FROM report_finding
+    LEFT JOIN report_born USING (cluster, namespace, root_kind, root_name, trial)
+), said AS (
+    SELECT *, false AS again FROM finding WHERE source = 'wouldblock'
     UNION ALL
     -- What we and another found in one write counts once. DISTINCT would do that too, at ten times the price.
-    SELECT other.*, own.request IS NOT NULL FROM report_finding AS other
+    SELECT other.*, own.request IS NOT NULL FROM finding AS other
     LEFT JOIN (SELECT cluster, time, request, policy FROM report_finding WHERE source = 'wouldblock' AND {_BAD}) AS own
         ON own.cluster = other.cluster AND own.time = other.time AND own.request = other.request
         AND own.policy = other.policy
@@ -74,14 +92,15 @@ GROUP BY ALL
 """  # noqa: S608 - only our own names go in
 """What was found: a row for each part of a workload and policy."""
 
-PAIR = """
+PAIR = f"""
 CREATE OR REPLACE TEMP TABLE report_pair AS
 SELECT cluster, namespace, root_kind, root_name, anonymous, policy, min(first) AS first FROM (
-    SELECT cluster, namespace, root_kind, root_name, anonymous, policy, first FROM report_part
+    SELECT cluster, namespace, root_kind, root_name, {_ANONYMOUS} AS anonymous, policy, min(time) AS first
+    FROM report_finding WHERE {_BAD} AND source <> 'denial' AND NOT dry_run AND NOT rejected GROUP BY ALL
     UNION ALL
     SELECT cluster, namespace, root_kind, root_name, anonymous, policy, since::TIMESTAMPTZ FROM report_seed
 ) WHERE first IS NOT NULL GROUP BY ALL
-"""
+"""  # noqa: S608 - only our own names go in
 """The workloads and policies with a violation, here or (`report_seed`) in former logs."""
 
 LATER = f"""

@@ -78,12 +78,13 @@ def standings(
 ) -> list[Standing]:
     """One for each (workload, policy) with a finding, or with a seed, in the order of their names."""
     facts.execute(queries.FINDINGS)
-    facts.execute(queries.FOUND)
     columns = ("cluster", "namespace", "root_kind", "root_name", "anonymous", "policy", "since")
     seeded = list(seeds)
     _table(facts, "report_seed", columns, [(*each.root, each.policy, each.since.isoformat()) for each in seeded])
     facts.execute(queries.PAIR)
     facts.execute(queries.WRITES)
+    facts.execute(queries.BORN)
+    facts.execute(queries.FOUND)
     _scope(facts, catalogue)
     facts.execute(queries.LATER)
     gone = {tuple(row[:4]): row[4] for row in facts.execute(queries.GONE).fetchall()}

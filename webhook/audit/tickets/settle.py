@@ -71,7 +71,11 @@ def _judge(workload: Workload, resource: str, proof: Proof) -> tuple[Status, str
     if worst[0] == "fixed":
         if accepted:
             return "exempted", "its latest write is exempted"
-        return "fixed", worst[1] or (f"reviewed without a finding {_shown(template)}" if template else "")
+        why = worst[1] or (f"reviewed without a finding {_shown(template)}" if template else "")
+        left = latest(*(part.remnant for part in parts.values() if part is not own and template is not None))
+        if left is not None and template is not None and left > template:
+            why += f"; what is left of an older template violated until {_shown(left)}"
+        return "fixed", why
     return worst
 
 
