@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from tests.e2e.plane.binaries import NEWEST, RELEASE
 from tests.e2e.plane.cluster import Cluster, as_yaml, wait_for
 from tests.e2e.plane.webhooks import Installation
 from webhook.annotations import REVIEWED, WEBHOOK_NAME, decode
@@ -96,6 +97,9 @@ def write(cluster: Cluster, namespace: str, version: str, maximum: int, *, query
     return annotations
 
 
+@pytest.mark.skipif(
+    RELEASE != NEWEST, reason=f"Kubernetes {RELEASE}: validation_failure names only the first policy that failed"
+)
 @pytest.mark.parametrize("installed", ["by policy", "by binding"], indirect=True)
 def test_each_policy_sees_each_write_once_in_the_servers_version(
     cluster: Cluster, namespace: str, installed: Installation

@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 import yaml
 
+from tests.e2e.plane.binaries import NEWEST, RELEASE
 from tests.e2e.plane.cluster import Cluster, Event, wait_for
 from tests.e2e.plane.webhooks import Installation
 from webhook.annotations import WEBHOOK_NAME, decode
@@ -58,6 +59,9 @@ def manifests(prefix: str) -> list[dict[str, Any]]:
     return found
 
 
+@pytest.mark.skipif(
+    RELEASE != NEWEST, reason=f"Kubernetes {RELEASE}: validation_failure names only the first policy that failed"
+)
 @pytest.mark.parametrize(
     ("written", "expected"),
     [
