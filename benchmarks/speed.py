@@ -14,8 +14,9 @@ from webhook.bench import corpus
 
 REFERENCE_BYTES_PER_US = 192.0
 """`json.loads` of a 10.3 KB UPDATE review in 53.7 µs: CPython 3.11.7 on the machine that the targets were set on."""
-ENOUGH = 1.0
-"""Below this share of the reference's speed a latency that is too high says nothing: the limit was set there."""
+ENOUGH = 0.7
+"""Below this share of the reference's speed a latency that is too high says nothing. At 0.74 the shipped set has a p99
+of 5 to 6 ms."""
 _ROUNDS, _REPEATS = 20, 20
 
 
