@@ -2,8 +2,8 @@
 
 Best of three windows; a window in which somebody waited for a CPU is void. When all are, they are run once more,
 and then it is said loudly: a busy machine neither passes nor fails. Nor does a slow one fail: a p99 above the limit
-counts only if the machine had the speed that the limit speaks of (`speed.py`), before and after, or if the CPU was
-not what was short.
+counts only if the machine had enough of the speed that the limit speaks of (`speed.py`), before and after, or if the
+CPU was not what was short.
 """
 
 from __future__ import annotations
