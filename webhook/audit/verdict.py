@@ -141,7 +141,8 @@ def judge(
         return (
             "not enough evidence",
             "draining",
-            f"enforcement would refuse writes to leftovers of an old template ({_count(row.draining, 'mended workload')}), "
+            "enforcement would refuse writes to leftovers of an old template "
+            f"({_count(row.draining, 'mended workload')}), "
             f"last seen less than {limits.min_quiet / SECOND / 60:g} minutes before the end of the log",
         )
     if row.end - row.start < limits.min_window:
