@@ -117,6 +117,8 @@ def test_when_its_old_replicaset_is_deleted_nothing_is_left() -> None:
         # The Deployment itself was not seen to be mended.
         ([("own", "", BAD), ("set", OLD, BAD), ("set", NEW, GOOD), ("set", OLD, BAD)], 1, 0),
         ([("set", OLD, BAD), ("set", NEW, GOOD), ("set", OLD, BAD)], 1, 0),
+        # It passed before anything was wrong: that has mended nothing.
+        ([("own", "", GOOD), ("set", OLD, GOOD), ("set", NEW, GOOD), ("set", OLD, BAD)], 1, 0),
     ],
 )
 def test_what_counts_as_left_over(steps: list[Step], opened: int, superseded: int) -> None:

@@ -25,7 +25,19 @@ class Found(Struct, frozen=True):
 class Evidence:
     """What reviews of one policy in one namespace (and version) have shown."""
 
-    __slots__ = ("_fit", "_newest", "counts", "exempt", "last", "left", "open", "snapshots", "trials", "unresolved")
+    __slots__ = (
+        "_faulty",
+        "_fit",
+        "_newest",
+        "counts",
+        "exempt",
+        "last",
+        "left",
+        "open",
+        "snapshots",
+        "trials",
+        "unresolved",
+    )
 
     def __init__(self) -> None:
         self.counts: Counter[str] = Counter()
@@ -41,8 +53,10 @@ class Evidence:
         self.trials: dict[str, tuple[int, set[str]]] = {}
         self.last: LastViolation | None = None
         self.snapshots: set[str] = set()
+        self._faulty: set[str] = set()
+        """Roots of which something has violated."""
         self._fit: set[str] = set()
-        """Roots whose own latest reviewed write passed."""
+        """Those among them whose own latest reviewed write passed: what passed before has mended nothing."""
         self._newest: dict[str, dict[str, None]] = {}
         """Root → the states of its template, in the order in which they came up."""
 
@@ -71,6 +85,7 @@ class Evidence:
         if found.violated:
             self.counts["errors" if found.error else "violations"] += 1
             self.exempt.discard(where)
+            self._faulty.add(fact.root)
             if self._is_left(fact):
                 self.left[*where, fact.trial] = time
                 return
@@ -95,7 +110,8 @@ class Evidence:
         if not fit:
             self._fit.discard(fact.root)
             return
-        self._fit.add(fact.root)
+        if fact.root in self._faulty:
+            self._fit.add(fact.root)
         made = [each for each, (trial, _) in self.open.items() if each[0] == fact.root and trial not in TELLS_NOTHING]
         for each in made:
             trial, time = self.open.pop(each)

@@ -69,6 +69,7 @@ WITH finding AS (
 SELECT cluster, namespace, root_kind, root_name, {_ANONYMOUS} AS anonymous, policy, {_PART} AS part,
     max(time) FILTER ({_BAD} AND NOT ({_REMNANT})) AS violated,
     max(time) FILTER ({_BAD} AND {_REMNANT}) AS remnant,
+    max(time) FILTER ({_BAD} AND NOT older) AS counted,
     max(time) FILTER (result = 'exempted') AS exempted,
     max(time) FILTER (result IN ('not_comparable', 'unreviewed')) AS blind,
     arg_max(result, time) FILTER (result IN ('not_comparable', 'unreviewed')) AS cause,
@@ -116,9 +117,9 @@ WITH later AS (
 SELECT pair.cluster, pair.namespace, pair.root_kind, pair.root_name, pair.anonymous, pair.policy, later.part,
     max(later.time) FILTER (later.result = 'reviewed' AND held.policy IS NOT NULL) AS passed,
     count(*) FILTER (later.result = 'reviewed' AND held.policy IS NOT NULL
-        AND (found.last IS NULL OR later.time > found.last)) AS passes,
+        AND (found.counted IS NULL OR later.time > found.counted)) AS passes,
     min(later.time) FILTER (later.result = 'reviewed' AND held.policy IS NOT NULL
-        AND (found.last IS NULL OR later.time > found.last)) AS passed_from,
+        AND (found.counted IS NULL OR later.time > found.counted)) AS passed_from,
     max(later.time) FILTER (later.result <> 'reviewed' OR held.policy IS NULL) AS blind,
     arg_max(CASE WHEN later.result = 'reviewed' THEN 'unknown_set' ELSE later.result END, later.time)
         FILTER (later.result <> 'reviewed' OR held.policy IS NULL) AS cause
