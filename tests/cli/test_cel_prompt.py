@@ -110,7 +110,8 @@ def test_a_person_at_the_terminal(sit: Any, tmp_path: Path) -> None:
     assert "\nlist(int)\n" in terminal.type(":type [1].map(x, x + 1)\n")
     terminal.type(":cost\n")
     assert "\ncost 2\n" in terminal.type("object.kind\n")
-    assert "(' && false')" not in terminal.type("'unfinished" + "\x03")  # Ctrl-C drops the line
+    terminal.type("'unfinished", "'unfinished")  # readline overhears a signal that comes before it waits for keys
+    assert "(' && false')" not in terminal.type("\x03")  # Ctrl-C drops the line
     assert "\ntrue\n" in terminal.type("true\n")
     assert terminal.leave() == 0
     history = tmp_path / "state" / "wouldblock" / "cel_history"
