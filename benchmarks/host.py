@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import gc
 import signal
 import sys
 import tempfile
@@ -73,8 +72,7 @@ def main(name: str, port: str, certificate: str, key: str) -> None:
     app = subjects.load(name).app()
     listener = server.bind("127.0.0.1", int(port), "PORT")
     config = server._config(app, keep_alive=KEEP_ALIVE, context=tls.context(Path(certificate), Path(key)))
-    gc.collect()
-    gc.freeze()
+    server.settle()
 
     async def run() -> None:
         running = server.Companion(config)

@@ -17,6 +17,7 @@ from webhook.policy import PASS, Context, Exempted, Finding, Outcome, Verdict
 from webhook.policyset import PolicySet
 from webhook.review import Request
 from webhook.state import EMPTY, State
+from webhook.sweep import Turns
 from webhook.workload import owner
 
 BUDGET = 0.005
@@ -35,8 +36,8 @@ def evaluate(
 ) -> Outcome:
     """What the set says of one request. `budget` is in seconds of `clock`; `wall` (seconds since the epoch)
     decides which exemptions have expired. Equal inputs give equal outcomes unless time runs out."""
-    candidates = policies.candidates(request)
-    if not candidates:
+    plan = policies.plan(request)
+    if not plan.pairs:
         return Outcome(set_digest=policies.digest, snapshot=state.digest)
     context = Context(request, state=state, clock=clock, deadline=clock() + budget)
     try:
@@ -53,7 +54,9 @@ def evaluate(
     not_comparable: list[tuple[str, str]] = []
     internal_errors: list[tuple[str, str]] = []
     skipped: tuple[str, ...] = ()
-    for turn, (position, policy) in enumerate(candidates):
+    turns = plan.turns(context)
+    waiting = iter(turns)
+    for position, policy in waiting:
         try:
             context.check_deadline()
             verdict = policy.run(context)
@@ -61,7 +64,7 @@ def evaluate(
             not_comparable.append((policy.id, str(error)))
             continue
         except DeadlineExceeded:
-            skipped = tuple(policy.id for _, policy in candidates[turn:])
+            skipped = (policy.id, *(each.id for _, each in waiting))
             break
         except Exception as error:  # a policy's bug changes annotations and metrics, never the answer
             internal_errors.append((policy.id, type(error).__name__))
@@ -72,7 +75,7 @@ def evaluate(
         if verdict is PASS:
             continue
         if verdict.findings:
-            findings.extend(_with_history(verdict, policy.run, context))
+            findings.extend(_with_history(verdict, policy.run, turns))
         annotations.extend((policy.id, key, value) for key, value in verdict.annotations)
         notes.extend(verdict.notes)
 
@@ -83,7 +86,7 @@ def evaluate(
         )
     return Outcome(
         set_digest=policies.digest,
-        evaluated=evaluated,
+        evaluated=evaluated | turns.passed,
         findings=tuple(findings),
         exempted=tuple(exempted),
         not_comparable=tuple(not_comparable),
@@ -97,20 +100,15 @@ def evaluate(
     )
 
 
-_OLD = object()
-
-
-def _with_history(verdict: Verdict, run: Callable[[Context], Verdict | None], context: Context) -> tuple[Finding, ...]:
+def _with_history(verdict: Verdict, run: Callable[[Context], Verdict | None], turns: Turns) -> tuple[Finding, ...]:
     """The findings, marked as pre-existing where the old object violates the same in at least the same parts."""
-    if context.request.operation != "UPDATE":
+    old = turns.before()
+    if old is None:
         return verdict.findings
     try:
-        old = context.memo.get(_OLD)
-        if old is None:
-            old = context.memo[_OLD] = context.of_old_object()
-        before = None if old.object is None else run(old)
+        before = run(old)
     except Exception:  # the question is only how to sort: without an answer the finding counts as new
-        before = None
+        return verdict.findings
     if before is None or not before.findings:
         return verdict.findings
     known = {(each.binding, each.index): set(each.keys) for each in before.findings}

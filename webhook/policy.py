@@ -6,6 +6,7 @@ A `Policy` is one entry of a `policyset.PolicySet`. Whether CEL or Python decide
 
 from __future__ import annotations
 
+import contextlib
 import enum
 from collections.abc import Callable
 from typing import Any, Literal
@@ -16,6 +17,7 @@ from msgspec import Struct
 from webhook import review
 from webhook.errors import DeadlineExceeded
 from webhook.state import State
+from webhook.sweep import Crowd
 
 
 class Severity(enum.StrEnum):
@@ -126,7 +128,7 @@ class Context:
     several policies compute from the same object (keyed by a private sentinel of that code).
     """
 
-    __slots__ = ("_clock", "_deadline", "_object", "_old_object", "memo", "request", "state", "texts")
+    __slots__ = ("_before", "_clock", "_deadline", "_object", "_old_object", "memo", "request", "state", "texts")
 
     def __init__(self, request: review.Request, *, state: State, clock: Callable[[], float], deadline: float) -> None:
         """`deadline` is a time of `clock`, in seconds (`time.monotonic` or a fake)."""
@@ -140,6 +142,7 @@ class Context:
         self._deadline = deadline
         self._object: Any = msgspec.UNSET
         self._old_object: Any = msgspec.UNSET
+        self._before: Context | msgspec.UnsetType | None = msgspec.UNSET
 
     @property
     def object(self) -> Any:
@@ -164,6 +167,15 @@ class Context:
         old._object = old._old_object = self.old_object
         old.texts = False
         return old
+
+    def before(self) -> Context | None:
+        """Of an UPDATE, `of_old_object`, the same one each time; None where there is nothing to compare with."""
+        if self._before is msgspec.UNSET:
+            self._before = None
+            if self.request.operation == "UPDATE":
+                with contextlib.suppress(msgspec.DecodeError, RecursionError):
+                    self._before = None if self.old_object is None else self.of_old_object()
+        return self._before
 
     def of_values(self, object: Any, old_object: Any) -> Context:
         """The same request with these values in the place of its `object` and `oldObject`. Nobody reads its texts."""
@@ -196,6 +208,8 @@ class Policy(Struct, frozen=True, kw_only=True):
     Empty: no narrowing."""
     source: str = ""
     """Where it was read: file name, for people."""
+    crowd: Crowd | None = None
+    """Whom it can be asked together with."""
     python: str = ""
     """The generated Python of a CEL policy (`policies show ID --python`); empty for native ones."""
 

@@ -12,6 +12,7 @@ from webhook.errors import Problem
 from webhook.match import matches_resource
 from webhook.policy import Policy, PolicyRecord, SetRecord
 from webhook.review import GroupVersionResource, Request
+from webhook.sweep import Pair, Plan
 
 _Key = tuple[str, str, str, str, str]
 
@@ -27,13 +28,17 @@ class PolicySet:
         self.broken = tuple(broken)
         text = "\n".join(f"{policy.id} {policy.digest}" for policy in self.policies)
         self.digest = hashlib.sha256(text.encode()).hexdigest()[:16]
-        self._dispatch: dict[_Key, tuple[tuple[int, Policy], ...]] = {}
+        self._dispatch: dict[_Key, Plan] = {}
 
-    def candidates(self, request: Request) -> tuple[tuple[int, Policy], ...]:
+    def candidates(self, request: Request) -> tuple[Pair, ...]:
         """(position in the set, policy) of all whose rules name this request's resource and operation.
 
         Selectors, resource names and match conditions are the policies' own business.
         """
+        return self.plan(request).pairs
+
+    def plan(self, request: Request) -> Plan:
+        """How to ask the candidates."""
         resource = request.resource
         key = (
             resource.group,
@@ -44,18 +49,16 @@ class PolicySet:
         )
         found = self._dispatch.get(key)
         if found is None:
-            found = tuple(
-                (position, policy)
-                for position, policy in enumerate(self.policies)
-                if matches_resource(policy.match, *key)
+            found = Plan(
+                [pair for pair in enumerate(self.policies) if matches_resource(pair[1].match, *key)],
             )
             if sum(map(len, key)) <= _KEY_RUNES:
                 if len(self._dispatch) >= _DISPATCH_MAX:
                     self._dispatch.clear()
                 self._dispatch[key] = found
         original = request.request_resource
-        if found and original is not None and original != resource:
-            return tuple(pair for pair in found if _takes_converted(pair[1], original, request))
+        if found.pairs and original is not None and original != resource:
+            return Plan([pair for pair in found.pairs if _takes_converted(pair[1], original, request)])
         return found
 
 

@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 import pytest
 
+from webhook.cel.share import Shared
 from webhook.check.reviews import requests_of
 from webhook.errors import Problem
 from webhook.manifest import build
@@ -54,6 +55,7 @@ def compiled(
     *,
     folder: Iterable[Mapping[str, Any]] = (),
     state: State = EMPTY,
+    shared: Shared | None = None,
 ) -> Policy:
     spec, problems = read_policy(Document(file="policy.yaml", value=policy))
     assert spec is not None
@@ -63,7 +65,7 @@ def compiled(
         binding, problems = read_binding(Document(file="binding.yaml", value=each))
         assert binding is not None, problems
         bound.append(binding)
-    built, problems = build(spec, bound, folder=folder, state=state)
+    built, problems = build(spec, bound, folder=folder, state=state, shared=shared)
     assert built is not None, problems
     return built
 

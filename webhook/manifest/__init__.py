@@ -19,6 +19,7 @@ from webhook.manifest.evaluation import Evaluator
 from webhook.manifest.fields import BindingSpec, Named, PolicySpec
 from webhook.manifest.layout import Layout
 from webhook.manifest.params import Params
+from webhook.manifest.sweeping import Fellows
 from webhook.policy import Policy
 from webhook.state import EMPTY, State
 from webhook.yamlfile import Document, Steps, path_text
@@ -46,19 +47,21 @@ def build(
     ordered = sorted(bindings, key=lambda binding: binding.name)
     params = None if spec.param_kind is None else Params(spec.param_kind, folder)
     refs = [binding.param_ref for binding in ordered if binding.param_ref is not None]
+    run = Evaluator(
+        spec,
+        ordered,
+        unit=unit,
+        layout=parts.layout,
+        params=params,
+        meter=lambda: _Parts(spec, version).compile(metered=True),
+    )
     return Policy(
         id=spec.id,
         digest=_digest(spec, ordered, [] if params is None else params.referenced(refs, state)),
         meta=spec.meta,
         match=spec.match,
-        run=Evaluator(
-            spec,
-            ordered,
-            unit=unit,
-            layout=parts.layout,
-            params=params,
-            meter=lambda: _Parts(spec, version).compile(metered=True),
-        ),
+        run=run,
+        crowd=Fellows(unit.shared, run.asked) if run.simple else None,
         bindings=tuple(binding.name for binding in ordered),
         namespace_match=_namespace_match(ordered),
         source=spec.document.file,

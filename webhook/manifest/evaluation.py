@@ -13,7 +13,7 @@ from typing import Any
 
 from msgspec import Struct
 
-from webhook.cel.activation import UNSET, Activation, Leave
+from webhook.cel.activation import NO_END, UNSET, Activation, Leave
 from webhook.cel.ceiling import weigh
 from webhook.cel.limits import Granted, size_class, variable_limits
 from webhook.cel.program import FAULTS, fault
@@ -40,10 +40,10 @@ class _Validation(Struct, frozen=True):
     expression: str
 
 
-class _Run:
+class Run:
     """One review, for all policies whose units share their memory: what is asked of it once, and its activations."""
 
-    __slots__ = ("_conditions", "_context", "_unit", "activation", "exact", "met", "outside", "size")
+    __slots__ = ("_conditions", "_context", "_unit", "activation", "exact", "met", "outside", "size", "told")
 
     def __init__(self, unit: Unit, context: Context) -> None:
         request = context.request
@@ -55,6 +55,8 @@ class _Run:
         self.activation.grants = variable_limits(unit.shared, self.size).grants
         self.met: dict[tuple[str, ...], list[str] | None] = {}
         """Match conditions without params → their errors, or None where one is false: most policies ask the same."""
+        self.told: dict[Evaluator, tuple[int, ...]] = {}
+        """Of policies that were asked together (`sweeping.py`): which validations fail, all match conditions met."""
         self._unit = unit
         self._context = context
         self._conditions: Activation | None = None
@@ -116,14 +118,57 @@ class Evaluator:
         )
         """Whether every binding asks the same, so that one evaluation answers for all."""
 
+    @property
+    def simple(self) -> bool:
+        """Whether nothing but match conditions and validations decides on a review that was not converted."""
+        bound = all(each.param_ref is None for each, _ in self._bindings) and bool(self._bindings)
+        return self._whole and self._params is None and bound and self._matcher.plain and not self._annotations
+
+    @property
+    def asked(self) -> tuple[str, ...]:
+        """The match conditions."""
+        return self._asked
+
+    @property
+    def validations(self) -> tuple[Call, ...]:
+        return tuple(each.call for each in self._validations)
+
+    def run_of(self, context: Context) -> Run:
+        """The review's, made by the first policy that asks."""
+        run: Run | None = context.memo.get(self._unit.shared)
+        if run is None:
+            run = context.memo[self._unit.shared] = Run(self._unit, context)
+        return run
+
+    def granted(self, size: int) -> Granted | None:
+        """What the fast form may do at a size class; None: it may not run."""
+        try:
+            return self._known[size]
+        except KeyError:
+            found = self._known[size] = self._grants.at(size)
+            return found
+
+    def conditions_met(self, run: Run, granted: Granted) -> list[str] | None:
+        """The distinct errors of the match conditions; None when one is false, whatever the others say. May raise
+        `Leave`."""
+        if self._asked not in run.met:
+            activation = run.conditions()
+            activation.left, activation.spare = granted.grant
+            run.met[self._asked] = self._condition_errors(activation)
+        return run.met[self._asked]
+
     def __call__(self, context: Context) -> Verdict | None:
         """The verdict; None when policy, bindings or match conditions say that the request is not their business.
 
         Raises `NeedsState`, `NotComparable`, `DeadlineExceeded`.
         """
-        run: _Run | None = context.memo.get(self._unit.shared)
-        if run is None:
-            run = context.memo[self._unit.shared] = _Run(self._unit, context)
+        run = self.run_of(context)
+        told = run.told.get(self)
+        if told is not None:
+            try:
+                return self._verdict(self._failures(told, run.activation, context.texts)) if told else PASS
+            except Leave:
+                pass
         if run.outside or not ((self._matcher.plain and run.exact) or self._matcher.covers(context)):
             return None
         annotations: dict[str, list[str]] | None = {} if context.texts else None
@@ -133,12 +178,7 @@ class Evaluator:
                 return None
             if not failures and not annotations:
                 return PASS
-            return Verdict(
-                findings=tuple(
-                    self._finding(binding, failure) for binding, _ in self._bindings for failure in failures
-                ),
-                annotations=_joined(annotations),
-            )
+            return self._verdict(failures, annotations)
         concerned = False
         findings: list[Finding] = []
         for binding, matcher in self._bindings:
@@ -160,13 +200,24 @@ class Evaluator:
             return None
         return Verdict(findings=tuple(findings), annotations=_joined(annotations))
 
+    def _verdict(self, failures: Sequence[Failure], annotations: Mapping[str, Sequence[str]] | None = None) -> Verdict:
+        """Every binding's."""
+        findings = [self._finding(binding, failure) for binding, _ in self._bindings for failure in failures]
+        return Verdict(findings=tuple(findings), annotations=_joined(annotations))
+
+    def _failures(self, places: Sequence[int], activation: Activation, texts: bool) -> Sequence[Failure]:
+        """Of these validations, which are false."""
+        activation.left, activation.spare = NO_END
+        found = (self._validations[place] for place in places)
+        return [Failure(_message(each, activation) if texts else "", each.index) for each in found]
+
     def _params_of(self, binding: BindingSpec, context: Context) -> Sequence[Any]:
         if self._params is None or binding.param_ref is None:
             return _NO_PARAMS
         return self._params.find(binding.param_ref, context)
 
     def _decide(
-        self, run: _Run, param: Any, context: Context, annotations: dict[str, list[str]] | None
+        self, run: Run, param: Any, context: Context, annotations: dict[str, list[str]] | None
     ) -> Sequence[Failure] | None:
         """What enforcement would deny, for one param; None when the match conditions do not hold. Adds to
         `annotations`; without them nobody reads the texts of this evaluation, and none are made."""
@@ -175,10 +226,7 @@ class Evaluator:
             size = max(size, self._size_of(param))
             activation = self._unit.activation(with_params(inputs(context), param))
             activation.grants = variable_limits(self._unit.shared, size).grants
-        try:
-            granted = self._known[size]
-        except KeyError:
-            granted = self._known[size] = self._grants.at(size)
+        granted = self.granted(size)
         if granted is not None:
             activation.left, activation.spare = granted.grant
             try:
@@ -190,7 +238,7 @@ class Evaluator:
                         return (Failure(aggregated(errors), error=True),) if self._spec.fail else None
                 found = self._quickly(activation, annotations, granted.fair)
                 if granted.ask:
-                    self._hold(granted, activation)
+                    self.hold(granted, activation)
                 return found
             except Leave:
                 pass
@@ -199,7 +247,7 @@ class Evaluator:
             usual, sparse = with_params(usual, param), with_params(sparse, param)
         return self._metered.decide(usual, sparse, annotations)
 
-    def _hold(self, granted: Granted, activation: Activation) -> None:
+    def hold(self, granted: Granted, activation: Activation) -> None:
         """Raises `Leave` unless what the grant assumes of variables is so."""
         memo, failed = activation.memo, activation.failed
         for place in granted.ask:
@@ -210,20 +258,13 @@ class Evaluator:
         if any(weigh(memo[place]) > granted.weight for place in granted.weigh):
             raise Leave
 
-    def _conditions_met(self, run: _Run, param: Any, context: Context, granted: Granted) -> list[str] | None:
-        """The distinct errors of the match conditions; None when one is false, whatever the others say. May raise
-        `Leave`."""
+    def _conditions_met(self, run: Run, param: Any, context: Context, granted: Granted) -> list[str] | None:
+        """`conditions_met`, for one param."""
         if param is None:
-            if self._asked in run.met:
-                return run.met[self._asked]
-            activation = run.conditions()
-        else:
-            activation = self._unit.activation(with_params(condition_inputs(context), param))
+            return self.conditions_met(run, granted)
+        activation = self._unit.activation(with_params(condition_inputs(context), param))
         activation.left, activation.spare = granted.grant
-        errors = self._condition_errors(activation)
-        if param is None:
-            run.met[self._asked] = errors
-        return errors
+        return self._condition_errors(activation)
 
     def _size_of(self, param: Any) -> int:
         """The size class of a param."""
