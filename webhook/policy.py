@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import enum
 from collections.abc import Callable
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import msgspec
 from msgspec import Struct
@@ -18,6 +18,8 @@ from webhook import review
 from webhook.errors import DeadlineExceeded
 from webhook.state import State
 from webhook.sweep import Crowd
+
+T = TypeVar("T")
 
 
 class Severity(enum.StrEnum):
@@ -121,6 +123,15 @@ class Verdict(Struct, frozen=True, kw_only=True):
 PASS = Verdict()
 
 
+class _Time:
+    """What a review and those made of it have together."""
+
+    __slots__ = ("deadline",)
+
+    def __init__(self, deadline: float) -> None:
+        self.deadline = deadline
+
+
 class Context:
     """One request while it is evaluated: decoded objects, cluster state, the time that is left.
 
@@ -128,7 +139,7 @@ class Context:
     several policies compute from the same object (keyed by a private sentinel of that code).
     """
 
-    __slots__ = ("_before", "_clock", "_deadline", "_object", "_old_object", "memo", "request", "state", "texts")
+    __slots__ = ("_before", "_clock", "_object", "_old_object", "_time", "memo", "request", "state", "texts")
 
     def __init__(self, request: review.Request, *, state: State, clock: Callable[[], float], deadline: float) -> None:
         """`deadline` is a time of `clock`, in seconds (`time.monotonic` or a fake)."""
@@ -139,7 +150,7 @@ class Context:
         """Whether anybody will read messages and audit annotations; else only which findings there are matters, and
         a policy may leave its texts empty."""
         self._clock = clock
-        self._deadline = deadline
+        self._time = _Time(deadline)
         self._object: Any = msgspec.UNSET
         self._old_object: Any = msgspec.UNSET
         self._before: Context | msgspec.UnsetType | None = msgspec.UNSET
@@ -163,10 +174,8 @@ class Context:
         Its `object` and `old_object` are the very same value: a policy that judges changes sees none. Nobody reads
         its texts.
         """
-        old = Context(self.request, state=self.state, clock=self._clock, deadline=self._deadline)
-        old._object = old._old_object = self.old_object
-        old.texts = False
-        return old
+        stored = self.old_object
+        return self.of_values(stored, stored)
 
     def before(self) -> Context | None:
         """Of an UPDATE, `of_old_object`, the same one each time; None where there is nothing to compare with."""
@@ -179,14 +188,23 @@ class Context:
 
     def of_values(self, object: Any, old_object: Any) -> Context:
         """The same request with these values in the place of its `object` and `oldObject`. Nobody reads its texts."""
-        other = Context(self.request, state=self.state, clock=self._clock, deadline=self._deadline)
+        other = Context(self.request, state=self.state, clock=self._clock, deadline=0)
+        other._time = self._time
         other._object, other._old_object = object, old_object
         other.texts = False
         return other
 
+    def uncounted(self, work: Callable[[], T]) -> T:
+        """Does what is done once and for all, and happens to fall to this review: its time is not the review's."""
+        began = self._clock()
+        try:
+            return work()
+        finally:
+            self._time.deadline += self._clock() - began
+
     def check_deadline(self) -> None:
         """Raises `DeadlineExceeded` once the time is used up; called between policies and inside loops."""
-        if self._clock() > self._deadline:
+        if self._clock() > self._time.deadline:
             raise DeadlineExceeded
 
 

@@ -240,6 +240,28 @@ def test_the_clock_runs_while_cost_is_counted(bench: Bench) -> None:
     assert outcome.skipped == ("p.example.com",)
 
 
+@pytest.mark.parametrize("old", [None, WIDGET])
+def test_making_the_form_that_counts_is_no_reviews_time(
+    bench: Bench, old: dict[str, Any] | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It takes longer than a review may, once: whoever comes first is not incomplete for it."""
+    monkeypatch.setattr(Grants, "at", lambda *_: None)
+    now = [0.0]
+    unit = Metered.unit
+
+    def slow(self: Metered) -> Any:
+        now[0] += 0.0 if self.prepared else 1.0
+        return unit(self)
+
+    monkeypatch.setattr(Metered, "unit", slow)
+    policies = PolicySet([compiled(bench, ["object.spec.s == 'no'"], name=f"p{number}") for number in range(3)])
+    request = bench.request(WIDGET, old=old)
+    outcome = evaluate(policies, request, clock=lambda: now[0], budget=0.005)
+    assert now[0] == 3.0
+    assert outcome.incomplete == ""
+    assert len(outcome.findings) == 3
+
+
 def test_params_are_weighed(bench: Bench, metered: list[str]) -> None:
     """A small object and a large param."""
     kind = {"paramKind": {"apiVersion": "v1", "kind": "ConfigMap"}}

@@ -245,6 +245,8 @@ class Evaluator:
         usual, sparse = inputs(context), condition_inputs(context)
         if param is not None:
             usual, sparse = with_params(usual, param), with_params(sparse, param)
+        if not self._metered.prepared:
+            context.uncounted(self._metered.unit)
         return self._metered.decide(usual, sparse, annotations)
 
     def hold(self, granted: Granted, activation: Activation) -> None:

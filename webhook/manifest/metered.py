@@ -45,13 +45,22 @@ class Metered:
         self._compile = compile
         self._unit: Unit | None = None
 
+    @property
+    def prepared(self) -> bool:
+        return self._unit is not None
+
+    def unit(self) -> Unit:
+        """The code, which takes milliseconds the first time."""
+        if self._unit is None:
+            self._unit = self._compile()  # two threads may make it twice; one of them is forgotten
+        return self._unit
+
     def decide(
         self, usual: Inputs, condition: Inputs, annotations: dict[str, list[str]] | None
     ) -> Sequence[Failure] | None:
         """What enforcement would deny, for one param; None when the match conditions do not hold. Adds to
         `annotations`, where somebody reads them."""
-        # Two threads may make it twice; one of them is forgotten.
-        unit = self._unit = self._unit or self._compile()
+        unit = self.unit()
         try:
             errors = self._condition_errors(unit, condition)
         except OutOfBudget as error:
