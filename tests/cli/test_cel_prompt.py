@@ -27,11 +27,13 @@ spec: {containers: [{name: c, image: nginx}], volumes: []}
 """
 PATIENCE = 60.0
 _AT_THE_TERMINAL = """\
-import os, sys
+import os, signal, sys
 os.login_tty(os.dup(0))
+signal.signal(signal.SIGINT, signal.SIG_DFL)
 os.execv(sys.executable, [sys.executable, "-m", "webhook", *sys.argv[1:]])
 """
-"""Takes the terminal as its own, then becomes the command: code between fork and exec can hang where threads run."""
+"""Takes the terminal as its own, then becomes the command: code between fork and exec can hang where threads run. What
+a shell starts in the background ignores SIGINT, and so would all that it starts."""
 
 
 class Terminal:
