@@ -15,6 +15,7 @@ from webhook.cel.check import check
 from webhook.cel.codegen import Body, Context
 from webhook.cel.emit import Module
 from webhook.cel.env import policy_env
+from webhook.cel.error import Crash
 from webhook.cel.facts import analyse
 from webhook.cel.fold import fold
 from webhook.cel.library import FUNCTIONS
@@ -202,6 +203,8 @@ def exact(text: str, object: Any) -> Any:
         return context.module.namespace["e"](Activation(object=object))
     except FAULTS as error:
         return EvalError(fault(error))
+    except Crash as error:
+        return EvalError(error.text)
 
 
 @pytest.mark.corpus

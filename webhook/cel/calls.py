@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from webhook.cel import equality, runtime
 from webhook.cel.dispatch import surely
-from webhook.cel.facts import NOT_CONSTANT, operands, sure_row
+from webhook.cel.facts import NOT_CONSTANT, hashes, operands, sure_row
 from webhook.cel.overload import Overload
 from webhook.cel.patterns import compile_pattern
 from webhook.cel.tariff import cost_of, steep
@@ -145,7 +145,7 @@ def _membership(body: Body, node: Call, inner: list[str]) -> str:
         if value_type.kind == "string" and len(constant) > 4:
             return f"({inner[0]} in {body.module.constant(frozenset(constant))})"
         return f"({inner[0]} in {inner[1]})"
-    member = body.module.helper(equality.member)
+    member = body.module.helper(equality.hashed_member if hashes(node, body.checked) else equality.member)
     if value_type.kind != "string":
         return f"{member}({inner[0]}, {inner[1]})"
     if container_type.kind in ("list", "map"):

@@ -21,7 +21,8 @@ of their own that runs only if the fast form raised. CEL is pure, so evaluating 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any, Final
 
 from webhook.cel import runtime
@@ -30,8 +31,9 @@ from webhook.cel.check import LOCAL, Checked
 from webhook.cel.dispatch import dispatcher
 from webhook.cel.emit import Module, Writer
 from webhook.cel.env import TYPES, VARIABLES
-from webhook.cel.error import CelError
+from webhook.cel.error import CelError, Crash
 from webhook.cel.facts import NOT_CONSTANT, Facts, operands
+from webhook.cel.metering import FAILED
 from webhook.cel.overload import Overload
 from webhook.cel.parser import CHAIN
 from webhook.cel.program import FAULTS, fault, force, settle
@@ -104,6 +106,15 @@ def generate(context: Context, checked: Checked, facts: dict[int, Facts], prefix
     body = Body(context, checked, facts, {}, exact=False)
     name = context.module.name(prefix)
     body.finish(name, body.value(checked.tree))
+    return _caught(context.module, name, prefix) if facts[checked.tree.id].crashes else name
+
+
+def _caught(module: Module, inner: str, prefix: str) -> str:
+    """A function that ends the server's panics, which pass through the absorbing operators of `inner`."""
+    name = module.name(prefix)
+    module.namespace["Crash"] = Crash
+    lines = [f"def {name}(S):", "    try:", f"        return {inner}(S)"]
+    module.function([*lines, "    except Crash as crash:", "        raise CelError(crash.text) from None"])
     return name
 
 
@@ -145,6 +156,8 @@ class Body:
             return self.outlined(node, exact=self.exact)
         if facts.pure and not self.exact:
             return self.guarded(node)
+        if facts.exposed and isinstance(node, Call):
+            return self.exposed(node)
         special = _STATEMENTS.get(node.__class__)
         if special is not None:
             return str(special(self, node))
@@ -439,11 +452,42 @@ class Body:
         self.scope = before
         return result
 
+    def exposed(self, node: Call) -> str:
+        """A call over whose operand the server panics if that has failed or is of another type. The server evaluates
+        all operands first, so that one comes first here."""
+        unguarded = self.checked.overloads[node.id][0].unguarded
+        assert unguarded is not None  # noqa: S101 - exposed by it
+        at, test = unguarded[0], self.module.helper(unguarded[1])
+        arguments = operands(node, self.checked)
+        held = self.out.temporary()
+        with self.guarding(test):
+            self.out.line(f"{held} = {self.value(arguments[at])}")
+        self.out.line(f"{test}({held})")
+        inner = self.spilled(tuple(each for position, each in enumerate(arguments) if position != at))
+        result = self.out.temporary()
+        self.out.line(f"{result} = {self.combine(node, [*inner[:at], held, *inner[at:]])}")
+        return result
+
+    @contextmanager
+    def guarding(self, test: str) -> Iterator[None]:
+        """Statements of which a failure is for `test` to tell."""
+        with self.block("try:"):
+            yield
+        with self.out.block("except FAULTS:"):
+            self.out.line(f"{test}({self.constant(FAILED)})")
+
     def sort_by(self, node: SortBy) -> str:
-        values = self.out.temporary()
-        self.out.line(f"{values} = {self.value(node.target)}")
-        keys = loops.fold_over(self, node.keys, values)
         rows = self.checked.overloads[node.id]
+        if self.facts[node.id].exposed:
+            assert rows[0].unguarded is not None  # noqa: S101 - exposed by it
+            values, keys = self.out.temporary(), self.out.temporary()
+            with self.guarding(self.module.helper(rows[0].unguarded[1])):
+                self.out.line(f"{values} = {self.value(node.target)}")
+                self.out.line(f"{keys} = {loops.fold_over(self, node.keys, values)}")
+        else:
+            values = self.out.temporary()
+            self.out.line(f"{values} = {self.value(node.target)}")
+            keys = loops.fold_over(self, node.keys, values)
         if cost_of("@sortByAssociatedKeys", rows) is not None:
             return calls.spent(self, rows, [values, keys])
         return f"{self.module.helper(self.context.dispatcher(rows))}({values}, {keys})"

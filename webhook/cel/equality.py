@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from webhook.cel.error import CelError, no_ability, no_overload
+from webhook.cel.error import CelError, no_ability, no_overload, unhashable
 from webhook.cel.values import (
     ABSENT,
     Duration,
@@ -13,6 +13,7 @@ from webhook.cel.values import (
     Timestamp,
     TypeValue,
     Uint,
+    Unhashable,
     key_from,
     key_of,
 )
@@ -101,6 +102,16 @@ def member(value: Any, container: Any) -> bool:
     if kind is dict or kind is Map:
         return has_key(container, value)
     raise no_overload()
+
+
+def hashed_member(value: Any, container: Any) -> bool:
+    """`in`, in a map that the expression made: the server panics over what cannot be a key. Raises `Crash`."""
+    if isinstance(container, dict) and container:
+        try:
+            key_of(value)
+        except Unhashable:
+            raise unhashable(value) from None
+    return member(value, container)
 
 
 def has_key(container: dict[Any, Any], key: Any) -> bool:

@@ -9,9 +9,10 @@ from __future__ import annotations
 from typing import Any
 
 from webhook.cel.text import double_text
-from webhook.cel.values import Duration, Timestamp, go_name, key_from, type_name
+from webhook.cel.values import Duration, Timestamp, Uint, go_name, key_from, type_name
 
 _RECEIVERS = (str, Timestamp, Duration)
+_ADDED = (int, Uint, float, str, bytes, Timestamp, Duration)
 
 
 class CelError(Exception):
@@ -20,6 +21,32 @@ class CelError(Exception):
     def __init__(self, text: str) -> None:
         self.text = text
         super().__init__(text)
+
+
+class Crash(Exception):
+    """Here the server's own code panics, which it catches around the whole expression: an error that no operator
+    absorbs. Generated functions let it pass and turn it into a `CelError` at their end."""
+
+    def __init__(self, text: str) -> None:
+        self.text = f"internal error: {text}"
+        super().__init__(self.text)
+
+
+def must_be_list(value: Any) -> None:
+    """For what the server takes for a list without a look, be it a failure. Raises `Crash`."""
+    if value.__class__ is not list:
+        missing = "Contains" if value.__class__ in _ADDED else "Add"  # the first by name of those that it lacks
+        raise Crash(f"interface conversion: {go_name(value)} is not traits.Lister: missing method {missing}")
+
+
+def must_be_int(value: Any) -> None:
+    """For what the server takes for an int without a look, be it a failure. Raises `Crash`."""
+    if value.__class__ is not int:
+        raise Crash(f"interface conversion: ref.Val is {go_name(value)}, not types.Int")
+
+
+def unhashable(key: Any) -> Crash:
+    return Crash(f"runtime error: hash of unhashable type {go_name(key)}")
 
 
 NO_OVERLOAD = "no such overload"

@@ -54,7 +54,11 @@ class Facts(msgspec.Struct, frozen=True):
     fails: bool
     """Whether evaluating it may raise."""
     absorbs: bool
-    """Whether a `&&` or `||` at or inside it may have an error to absorb."""
+    """Whether a `&&` or `||` at or inside it may have an error to absorb, or an exposed call to make it a crash."""
+    exposed: bool
+    """Whether it is a call over whose operand, if that is an error or of a wrong type, the server panics."""
+    crashes: bool
+    """Whether it, or something inside it, may raise `Crash`."""
     depth: int
     size: int
     """Nodes in the one Python expression."""
@@ -123,21 +127,56 @@ def analyse(checked: Checked, folded: dict[int, Any]) -> dict[int, Facts]:
 def _facts(node: Node, inner: list[Facts], checked: Checked, folded: dict[int, Any]) -> Facts:
     constant = folded.get(node.id, NOT_CONSTANT)
     if constant is not NOT_CONSTANT:
-        return Facts(pure=True, fails=False, absorbs=False, depth=1, size=1, constant=constant)
+        return Facts(
+            pure=True, fails=False, absorbs=False, exposed=False, crashes=False, depth=1, size=1, constant=constant
+        )
     depth = 1 + max((facts.depth for facts in inner), default=0)
     size = 1 + sum(facts.size for facts in inner)
     fails = any(facts.fails for facts in inner) or _fails(node, checked)
-    absorbs = any(facts.absorbs for facts in inner) or (isinstance(node, Logic) and fails)
+    exposed = _exposed(node, inner, checked)
+    absorbs = any(facts.absorbs for facts in inner) or (isinstance(node, Logic) and fails) or exposed
+    crashes = any(facts.crashes for facts in inner) or exposed or _crashes(node, checked)
     fits = depth < _DEPTH and size < _SIZE
     pure = fits and not isinstance(node, Fold | SortBy) and all(facts.pure for facts in inner)
     return Facts(
         pure=pure,
         fails=fails,
         absorbs=absorbs,
+        exposed=exposed,
+        crashes=crashes,
         depth=depth if pure else 1,
         size=size if pure else 1,
         constant=NOT_CONSTANT,
     )
+
+
+def _exposed(node: Node, inner: list[Facts], checked: Checked) -> bool:
+    rows = checked.overloads.get(node.id, ())
+    if len(rows) != 1 or rows[0].unguarded is None:
+        return False
+    at = rows[0].unguarded[0]
+    wanted = rows[0].arguments[at].kind
+    if isinstance(node, SortBy):
+        return inner[0].fails
+    return inner[at].fails or checked.type(operands(node, checked)[at]).kind != wanted
+
+
+def _crashes(node: Node, checked: Checked) -> bool:
+    """Whether a key may be none that can be hashed."""
+    match node:
+        case MapLiteral():
+            return any(checked.type(entry.key).kind not in _KEYS for entry in node.entries)
+        case Fold():
+            return node.macro == "transformMapEntry"
+        case Call(function="@in"):
+            return hashes(node, checked)
+    return False
+
+
+def hashes(node: Call, checked: Checked) -> bool:
+    """Whether a value that may be no key is looked for in a map that the expression makes."""
+    value, container = node.arguments
+    return isinstance(container, MapLiteral | Fold) and checked.type(value).kind not in _KEYS
 
 
 def _fails(node: Node, checked: Checked) -> bool:

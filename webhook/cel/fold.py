@@ -17,7 +17,7 @@ from webhook.cel.facts import NOT_CONSTANT, children
 from webhook.cel.patterns import compile_pattern
 from webhook.cel.tree import Bind, Call, Fold, Ident, Index, ListLiteral, Literal, MapLiteral, Node, Select
 from webhook.cel.types import Type
-from webhook.cel.values import TypeValue, Uint, go_name, make_map
+from webhook.cel.values import TypeValue, Uint, Unhashable, go_name, make_map
 
 _CONVERSIONS: Final = frozenset(
     ("bool", "int", "uint", "double", "string", "bytes", "duration", "timestamp", "dyn", "type")
@@ -93,9 +93,9 @@ def _look(node: Node, checked: Checked, found: dict[int, Any]) -> None:
 def _constant_map(pairs: list[tuple[Any, Any]]) -> dict[Any, Any]:
     try:
         return make_map(pairs)
-    except TypeError:
+    except Unhashable as error:
         # The server's own compiler panics here, so no such policy can be created.
-        raise CelError("hash of unhashable type types.Bytes") from None
+        raise CelError(f"hash of unhashable type {go_name(error.value)}") from None
 
 
 def _no_type(type: Type, name: str) -> None:

@@ -18,8 +18,8 @@ from webhook.cel.check import LOCAL, Checked
 from webhook.cel.codegen import METHODS, ROOTS, Context
 from webhook.cel.emit import Writer
 from webhook.cel.env import TYPES, VARIABLES
-from webhook.cel.equality import member
-from webhook.cel.facts import NOT_CONSTANT, Facts, children, operands
+from webhook.cel.equality import hashed_member, member
+from webhook.cel.facts import NOT_CONSTANT, Facts, children, hashes, operands
 from webhook.cel.metering import (
     Failure,
     attempt,
@@ -37,6 +37,7 @@ from webhook.cel.metering import (
     truth,
     variable,
 )
+from webhook.cel.overload import Overload
 from webhook.cel.patterns import compile_pattern
 from webhook.cel.tariff import LIST, MAP, cost_of
 from webhook.cel.tree import (
@@ -227,6 +228,9 @@ class _Meter:
         if pattern and self.facts[arguments[pattern].id].constant.__class__ is str:
             names[pattern] = self.module.constant(compile_pattern(self.facts[arguments[pattern].id].constant))
         function = self.context.dispatcher(rows)
+        if node.function == "@in" and hashes(node, self.checked):
+            function = hashed_member
+        self.guard(node, rows[0], names)
         cost = cost_of(rows[0].function, rows)
         if cost is None and in_order:
             cost = one_unit
@@ -237,6 +241,15 @@ class _Meter:
         price = self.module.constant(cost)
         charge = self.helper(charged_in_order if in_order else charged)
         return self.assign(f"{charge}({', '.join(['S', price, self.helper(function), *names])})")
+
+    def guard(self, node: Node, row: Overload, names: list[str]) -> None:
+        """The server's panic over an operand, before the call is charged."""
+        if self.facts[node.id].crashes:
+            self.settle()
+        if self.facts[node.id].exposed:
+            assert row.unguarded is not None  # noqa: S101 - exposed by it
+            at, test = row.unguarded
+            self.out.line(f"{self.helper(test)}({names[at]})")
 
     def is_set(self, node: Node) -> bool:
         """Whether the server looks a value up in a set made of a constant list."""
@@ -308,9 +321,10 @@ class _Meter:
 
     def map_literal(self, node: MapLiteral) -> str:
         names = self.sequence(tuple(part for entry in node.entries for part in (entry.key, entry.value)))
-        self.charge(MAP)
         parts = [f"({names[2 * at]}, {names[2 * at + 1]}, {entry.optional})" for at, entry in enumerate(node.entries)]
-        return self.literal(names, parts, entered)
+        made = self.literal(names, parts, entered)
+        self.charge(MAP)  # not before it is made: a key that cannot be hashed ends all
+        return made
 
     def literal(self, names: list[str], parts: list[str], make: Any) -> str:
         self.settle()
@@ -325,17 +339,14 @@ class _Meter:
         return self.fold_over(node, self.emit(node.range))
 
     def fold_over(self, node: Fold, values: str) -> str:
-        self.charge(1)  # the result's name
-        self.settle()
         ranged = runtime.pairs if node.second else runtime.elements
         over_values = self.assign(f"{self.helper(attempt)}({self.helper(ranged)}, {values})")
         result = self.assign(over_values)
-        with self.block(f"if {over_values}.__class__ is Failure:"):
-            self.out.line("S.cost -= 1")
-        with self.block("else:"):
+        with self.block(f"if {over_values}.__class__ is not Failure:"):
             before = dict(self.scope)
             names = self.local(node.variable) + (f", {self.local(node.second)}" if node.second else "")
             _FOLDS[node.macro](self, node, f"for {names} in {over_values}:", result)
+            self.charge(1)  # the result's name
             self.scope = before
         return result
 
@@ -398,12 +409,13 @@ class _Meter:
             return
         # A list of a constant is a constant.
         constant = node.body is not None and self.facts[node.body.id].constant is not NOT_CONSTANT
-        self.charge(1 + (LIST if makes_list and not constant else 0) + 1)
+        self.charge(1)
         if node.body is not None:
             value = self.emit(node.body)
         else:
             self.charge(1)
             value = self.scope[node.variable]
+        self.charge((LIST if makes_list and not constant else 0) + 1)
         self.settle()
         made = self.helper(extended if makes_list else insert)
         self.out.line(f"{result} = {self.helper(attempt)}({made}, {result}, {value})")
@@ -458,6 +470,7 @@ class _Meter:
         self.charge(1)
         self.settle()
         function = self.context.dispatcher(self.checked.overloads[node.id])
+        self.guard(node, self.checked.overloads[node.id][0], [values, keys])
         cost = self.module.constant(cost_of("@sortByAssociatedKeys", self.checked.overloads[node.id]) or one_unit)
         return self.assign(f"{self.helper(charged)}(S, {cost}, {self.helper(function)}, {values}, {keys})")
 

@@ -5,13 +5,13 @@ Knows the tariff of a call only as a function that it is given.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
 from webhook.cel import runtime
-from webhook.cel.error import CelError
+from webhook.cel.error import CelError, Crash
 from webhook.cel.patterns import Pattern
 from webhook.cel.tariff import EXCEEDED, LIMIT, Cost
-from webhook.cel.values import NONE, Map, Optional
+from webhook.cel.values import NONE, Map, Optional, register
 
 
 class Failure:
@@ -21,6 +21,11 @@ class Failure:
 
     def __init__(self, text: str) -> None:
         self.text = text
+
+
+register(Failure, "error", "*types.Err")
+FAILED: Final = Failure("")
+"""Any error, for what looks only at its class."""
 
 
 def attempt(call: Any, *arguments: Any) -> Any:
@@ -115,6 +120,8 @@ def run(call: Any, activation: Any) -> Any:
         over(activation)
     except OverLimit:
         return Failure(EXCEEDED)
+    except Crash as error:
+        return Failure(error.text)
     finally:
         activation.limit = outer
     return value

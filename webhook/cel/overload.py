@@ -36,6 +36,9 @@ class Overload(msgspec.Struct, frozen=True, kw_only=True):
     """As `template`, when the pattern is compiled."""
     likely: bool = False
     """Whether it is worth a test at run time before all others, when nothing is known of the arguments."""
+    unguarded: tuple[int, Callable[[Any], None]] | None = None
+    """An argument of which the server expects a list, or an int, without a look, where only this row can be meant;
+    and what raises `Crash` for anything else, a failure included."""
     since: str = ""
     """The first Kubernetes version that has it, where that matters to `versions.py`."""
     until: str = ""

@@ -18,6 +18,7 @@ from webhook.cel.error import (
     not_a_range,
     not_iterable,
     out_of_bounds,
+    unhashable,
 )
 from webhook.cel.values import (
     ABSENT,
@@ -25,6 +26,7 @@ from webhook.cel.values import (
     Map,
     Optional,
     Uint,
+    Unhashable,
     go_name,
     key_from,
     key_of,
@@ -173,8 +175,8 @@ def insert(made: dict[Any, Any], key: Any, value: Any) -> None:
     try:
         key = key_of(key)
         known = key in made
-    except TypeError:
-        raise _unhashable() from None
+    except Unhashable as error:
+        raise unhashable(error.value) from None
     if known:
         raise CelError(f"insert failed: key {key_from(key)} already exists")
     made[key] = value
@@ -217,8 +219,8 @@ def new_map(pairs: list[tuple[Any, Any]]) -> dict[Any, Any]:
     """A map literal."""
     try:
         return make_map(pairs)
-    except TypeError:
-        raise _unhashable() from None
+    except Unhashable as error:
+        raise unhashable(error.value) from None
 
 
 def new_optional_map(pairs: list[tuple[Any, Any]]) -> dict[Any, Any]:
@@ -230,13 +232,9 @@ def new_optional_map(pairs: list[tuple[Any, Any]]) -> dict[Any, Any]:
                 made.pop(key_of(key), None)
             else:
                 made[key_of(key)] = (key, value)
-    except TypeError:
-        raise _unhashable() from None
+    except Unhashable as error:
+        raise unhashable(error.value) from None
     return make_map(made.values())
-
-
-def _unhashable() -> CelError:
-    return CelError("internal error: runtime error: hash of unhashable type")
 
 
 def optional_entry(key: Any, value: Any) -> list[tuple[Any, Any]]:

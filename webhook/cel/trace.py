@@ -16,9 +16,11 @@ from webhook.cel.activation import Activation
 from webhook.cel.check import LOCAL, Checked
 from webhook.cel.codegen import METHODS, ROOTS, Context
 from webhook.cel.env import VARIABLES
-from webhook.cel.equality import member
-from webhook.cel.facts import NOT_CONSTANT, Facts, operands
+from webhook.cel.equality import hashed_member, member
+from webhook.cel.error import Crash
+from webhook.cel.facts import NOT_CONSTANT, Facts, hashes, operands
 from webhook.cel.metering import Failure, attempt, either, entered, gathered, truth
+from webhook.cel.overload import Overload
 from webhook.cel.patterns import compile_pattern
 from webhook.cel.trace_loops import LOOPS
 from webhook.cel.tree import (
@@ -100,7 +102,10 @@ class Tracer:
 
     def run(self) -> Step:
         """Raises what the inputs raise for what cannot be known, and `TooLarge`."""
-        return self.step(self._checked.tree)
+        try:
+            return self.step(self._checked.tree)
+        except Crash as error:
+            return Step(self._checked.tree, Failure(error.text))
 
     def step(self, node: Node) -> Step:
         """One sub-expression in the present scope."""
@@ -165,13 +170,17 @@ class Tracer:
         # Beyond two operands none is evaluated after a failed one.
         steps, skipped = self._until_failed(arguments) if len(arguments) > 2 else (tuple(map(self.step, arguments)), ())
         values = [step.value for step in steps]
+        if self._facts[node.id].exposed:
+            _test(rows[0], values)
         failed = next((value for value in values if value.__class__ is Failure), None)
         if failed is not None:
             return Step(node, failed, steps, skipped=skipped)
         pattern = rows[0].pattern
         if pattern and steps[pattern].constant and values[pattern].__class__ is str:
             values[pattern] = compile_pattern(values[pattern])
-        call = member if node.function == "@in" else self._context.dispatcher(rows)
+        call = self._context.dispatcher(rows)
+        if node.function == "@in":
+            call = hashed_member if hashes(node, self._checked) else member
         return Step(node, attempt(call, *values), steps)
 
     def _until_failed(self, nodes: tuple[Node, ...]) -> tuple[tuple[Step, ...], tuple[Node, ...]]:
@@ -272,8 +281,17 @@ class Tracer:
     def _sort_by(self, node: SortBy) -> Step:
         target = self.step(node.target)
         keys, turns = self._looped(node.keys, target.value)
-        call = self._context.dispatcher(self._checked.overloads[node.id])
-        return Step(node, attempt(call, target.value, keys), (target,), turns)
+        rows = self._checked.overloads[node.id]
+        if self._facts[node.id].exposed:
+            _test(rows[0], [target.value, keys])
+        return Step(node, attempt(self._context.dispatcher(rows), target.value, keys), (target,), turns)
+
+
+def _test(row: Overload, values: list[Any]) -> None:
+    """Raises `Crash` where the server panics over an operand."""
+    assert row.unguarded is not None  # noqa: S101 - exposed by it
+    at, test = row.unguarded
+    test(values[at])
 
 
 _TRACES: Final[dict[type, Any]] = {

@@ -144,10 +144,15 @@ _GO_NAMES: dict[type, str] = {
 }
 
 
-def register(cls: type, name: str, go: str) -> None:
-    """Names a library's own class, as `type()` and as error texts say it."""
+_UNHASHED: set[type] = {bytes}
+
+
+def register(cls: type, name: str, go: str, *, hashed: bool = True) -> None:
+    """Names a library's own class, as `type()` and as error texts say it. `hashed`: whether it can be a map's key."""
     _NAMES[cls] = name
     _GO_NAMES[cls] = go
+    if not hashed:
+        _UNHASHED.add(cls)
 
 
 def type_name(value: Any) -> str:
@@ -163,13 +168,21 @@ def go_name(value: Any) -> str:
 _HELD = (list, dict, Map, Optional)
 
 
+class Unhashable(Exception):
+    """The value cannot be a key."""
+
+    def __init__(self, value: Any) -> None:
+        self.value = value
+        super().__init__(value)
+
+
 def key_of(value: Any) -> Any:
-    """A CEL map key as the key of a Python dictionary. Raises `TypeError` for what the server cannot hash."""
+    """A CEL map key as the key of a Python dictionary. Raises `Unhashable`."""
     kind = value.__class__
     if kind is bool:
         return _KEYS[value]
-    if kind is bytes:
-        raise TypeError("bytes are no key")
+    if kind in _UNHASHED:
+        raise Unhashable(value)
     return HeldKey(value) if kind in _HELD else value
 
 
@@ -179,6 +192,6 @@ def key_from(key: Any) -> Any:
 
 
 def make_map(pairs: Iterable[tuple[Any, Any]]) -> dict[Any, Any]:
-    """A map; of equal keys the last one counts, as on the server. Raises `TypeError` for a key that cannot be one."""
+    """A map; of equal keys the last one counts, as on the server. Raises `Unhashable`."""
     made = Map((key_of(key), value) for key, value in pairs)
     return dict(made) if all(key.__class__ is str for key in made) else made

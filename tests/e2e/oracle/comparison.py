@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 import re
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -18,20 +17,23 @@ from webhook.cel.unit import CompileErrors, EvalError, Expression, Inputs, Retur
 AGREE: Final = ""
 REFUSED: Final = "not supported yet"
 IN_VARIABLE: Final = "a variable does not compile"
+CRASH: Final = "error of a crash"
+"""The server's library panicked and was caught: an error on both sides, of which the rest of the text is Go's."""
+FOREIGN: Final = "text of a Go library"
+PANIC: Final = "the server panics"
 
 _REPEATS: Final = 8
 """How often the server is asked again before a difference counts: Go's maps have no order."""
 
 _FOREIGN: Final = (
-    "internal error: ",
     "error parsing regexp: ",
     "Illegal regex: ",
     "URL parse error",
     "IP Address ",
     "network address parse error",
-    "insert failed: key ",
 )
-"""Beginnings of texts whose rest is a Go library's own, or names whichever key came first."""
+"""Beginnings of texts whose rest is a Go library's own."""
+_CAUGHT: Final = "internal error: "
 
 
 class Question(NamedTuple):
@@ -146,38 +148,46 @@ def difference(found: dict[str, Any], said: dict[str, Any]) -> str:
     if "metered" in found:
         return "the metered form differs"
     complaints = found.get("compile_errors", ())
-    if complaints == [IN_VARIABLE] or "panic" in said:
+    if complaints == [IN_VARIABLE]:
         return REFUSED  # a stored policy may have such a variable; none can be created
     if any(REFUSED in complaint for complaint in complaints):
         return REFUSED
-    if said.get("error", "").startswith("internal error: interface conversion"):
-        return AGREE  # its own library fell over an error that it took for a list
+    if "panic" in said:
+        return PANIC
     kinds = [next(key for key in ("value", "error", "compile_errors") if key in each) for each in (found, said)]
     if kinds[0] != kinds[1]:
         return f"{kinds[0]} for {kinds[1]}"
-    kind = kinds[0]
-    if kind == "value" and canonical(found["value"]) != canonical(said["value"]):
-        return "value"
-    if kind == "error" and not _same_text(found["error"], said["error"]):
-        return "error text"
-    if kind == "error" and said["error"].startswith("internal error: "):
-        return AGREE  # whatever it had cost when it fell over
-    if kind != "compile_errors":
-        return AGREE if found.get("cost") in (None, said.get("cost")) else "cost"
-    if said["compile_errors"][0].startswith("panic") or "Syntax error: " in str(said):
+    match kinds[0]:
+        case "value":
+            same = AGREE if canonical(found["value"]) == canonical(said["value"]) else "value"
+        case "error":
+            same = _of_texts(found["error"], said["error"])
+        case _:
+            return _complaints(complaints, said["compile_errors"])
+    if same != AGREE:
+        return same
+    return AGREE if found.get("cost") in (None, said.get("cost")) else "cost"
+
+
+def _complaints(ours: Sequence[str], theirs: Sequence[str]) -> str:
+    if theirs[0].startswith("panic") or any("Syntax error: " in each for each in theirs):
         return AGREE  # what a parser says of nonsense is its own
-    same = len(complaints) == len(said["compile_errors"]) and all(map(_same_text, complaints, said["compile_errors"]))
-    return AGREE if same else "compile text"
+    if len(ours) != len(theirs):
+        return "compile text"
+    found = {_of_texts(*each) for each in zip(ours, theirs, strict=True)}
+    return FOREIGN if found == {AGREE, FOREIGN} or found == {FOREIGN} else AGREE if found == {AGREE} else "compile text"
 
 
-def _same_text(ours: str, theirs: str) -> bool:
+def _of_texts(ours: str, theirs: str) -> str:
     if ours == theirs:
-        return True
+        return AGREE
+    if theirs.startswith(_CAUGHT):
+        return CRASH
     for beginning in _FOREIGN:
         at = theirs.find(beginning)
-        if at >= 0:
-            return ours.startswith(theirs[: at + len(beginning)]) or beginning == "internal error: "
-    return False
+        if at >= 0 and ours.startswith(theirs[: at + len(beginning)]):
+            return FOREIGN
+    return "error text"
 
 
 def canonical(tagged: Any) -> Any:
@@ -187,8 +197,7 @@ def canonical(tagged: Any) -> Any:
     ((tag, value),) = tagged.items()
     match tag:
         case "double":
-            number = float(value)
-            return ("double", "NaN" if math.isnan(number) else number)
+            return ("double", repr(float(value)))
         case "value":
             return ("value", canonical(value))
         case "list":
@@ -202,10 +211,13 @@ def canonical(tagged: Any) -> Any:
     return (tag, value)
 
 
-def _in_any_order(answers: Sequence[dict[str, Any]]) -> bool:
-    """Whether a list came out now in this order, now in that: it was made from a map."""
-    shown = [canonical(each.get("value")) for each in answers]
-    return len({repr(each) for each in shown}) > 1 and len({"".join(sorted(repr(each))) for each in shown}) == 1
+def _in_any_order(found: dict[str, Any], answers: Sequence[dict[str, Any]]) -> bool:
+    """Whether the server's list came out now in this order, now in that, and ours is another of the same: it was made
+    from a map."""
+    theirs = {repr(canonical(each.get("value"))) for each in answers}
+    ours = repr(canonical(found.get("value")))
+    same = {"".join(sorted(each)) for each in theirs} == {"".join(sorted(ours))}
+    return same and "value" in found and len(theirs) > 1
 
 
 class Difference(NamedTuple):
@@ -258,7 +270,7 @@ def _unsteady(oracle: Oracle, question: Question, found: dict[str, Any]) -> bool
     again = oracle.ask([question.asked()] * _REPEATS)
     if any(difference(found, said) == AGREE for said in again):
         return True
-    return _in_any_order(again) and "crash" not in found and "metered" not in found
+    return _in_any_order(found, again)
 
 
 def smallest(oracle: Oracle, first: Difference, *, rounds: int = 60) -> Difference:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, Final
 
 from webhook.cel.equality import equal_or_error, equals, member
-from webhook.cel.error import NO_OVERLOAD, CelError, key_text, no_ability, no_overload
+from webhook.cel.error import NO_OVERLOAD, CelError, key_text, must_be_int, must_be_list, no_ability, no_overload
 from webhook.cel.overload import row
 from webhook.cel.values import ABSENT, NONE, Duration, Map, Optional, Timestamp, Uint, type_name
 
@@ -49,7 +49,7 @@ def flatten_dyn(values: Any, *depth: Any) -> list[Any]:
         name = {"list": "list(dyn)", "map": "map(dyn, dyn)"}.get(type_name(values), type_name(values))
         raise CelError(f"{NO_OVERLOAD}: {name}.flatten({', '.join(map(type_name, depth))})")
     if depth and depth[0].__class__ is not int:
-        raise CelError("internal error: interface conversion: ref.Val is not types.Int")
+        must_be_int(depth[0])
     return flatten(values, *depth)
 
 
@@ -68,7 +68,7 @@ def backwards(values: list[Any]) -> list[Any]:
 def distinct(values: list[Any]) -> list[Any]:
     found: list[Any] = []
     for value in values:
-        if not any(equals(value, known) for known in found):
+        if not any(equal_or_error(value, known) for known in found):
             found.append(value)
     return found
 
@@ -183,15 +183,36 @@ OVERLOADS: Final = (
     ),
     row("list(T).slice(int, int) -> list(T)", cut, since="1.34"),
     row("list(list(T)).flatten() -> list(T)", flatten, on_dyn=flatten_dyn, since="1.34"),
-    row("list(dyn).flatten(int) -> list(dyn)", flatten, on_dyn=flatten_dyn, since="1.34"),
-    *(row(f"list({kind}).sort() -> list({kind})", sort, on_dyn=sort, since="1.34") for kind in _ELEMENTS),
+    row(
+        "list(dyn).flatten(int) -> list(dyn)",
+        flatten,
+        on_dyn=flatten_dyn,
+        unguarded=(1, must_be_int),
+        since="1.34",
+    ),
     *(
-        row(f"list(T).@sortByAssociatedKeys(list({kind})) -> list(T)", sort_by_keys, on_dyn=sort_by_keys, since="1.34")
+        row(
+            f"list({kind}).sort() -> list({kind})",
+            sort,
+            on_dyn=sort,
+            unguarded=(0, must_be_list),
+            since="1.34",
+        )
+        for kind in _ELEMENTS
+    ),
+    *(
+        row(
+            f"list(T).@sortByAssociatedKeys(list({kind})) -> list(T)",
+            sort_by_keys,
+            on_dyn=sort_by_keys,
+            unguarded=(1, must_be_list),
+            since="1.34",
+        )
         for kind in _ELEMENTS
     ),
     row("lists.range(int) -> list(int)", span, since="1.34"),
     row("list(T).reverse() -> list(T)", backwards, since="1.34"),
-    row("list(T).distinct() -> list(T)", distinct, since="1.34"),
+    row("list(T).distinct() -> list(T)", distinct, unguarded=(0, must_be_list), since="1.34"),
     row("sets.contains(list(T), list(T)) -> bool", sets_contains),
     row("sets.equivalent(list(T), list(T)) -> bool", sets_equivalent),
     row("sets.intersects(list(T), list(T)) -> bool", sets_intersects),

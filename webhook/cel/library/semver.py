@@ -41,7 +41,7 @@ class Semver(Library):
         return made + ("+" + ".".join(self.build) if self.build else "")
 
 
-register(Semver, "kubernetes.Semver", "cel.Semver")
+register(Semver, "kubernetes.Semver", "cel.Semver", hashed=False)
 
 
 def semver(text: str) -> Semver:
