@@ -11,6 +11,7 @@ import asyncio
 import functools
 import gc
 import itertools
+import math
 import os
 import sys
 import traceback
@@ -53,6 +54,9 @@ class _Loop:
     def create_task(self, coroutine: Coroutine[Any, Any, None], **_: object) -> _Task:
         self._waiting.append(coroutine)
         return _Task()
+
+    def time(self) -> float:
+        return math.inf
 
     def call_later(self, *_: object) -> _Timer:
         return _Timer()

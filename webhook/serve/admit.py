@@ -1,4 +1,4 @@
-"""POST /validate as raw ASGI: read the body within bounds, evaluate, answer. Always 200, always `allowed: true`.
+"""POST /validate: read the body within bounds, evaluate, answer. Always 200, always `allowed: true`.
 
 Knows no files, settings, TLS or server. A review that cannot be made is answered all the same, with the uid out of
 the raw bytes, and its reason becomes an annotation, a metric and a log line:
@@ -34,6 +34,9 @@ Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
+Headers = Iterable[tuple[bytes, bytes]]
+
+PATH = "/validate"
 
 ARRIVED = "wouldblock.arrived"
 """Key of the ASGI scope: when the request's head was complete, in seconds of `time.monotonic`."""
@@ -75,12 +78,14 @@ class Logger(Protocol):
 Recorder = Callable[[bytes, policy.Outcome, PolicySet], None]
 """Takes a body with what was found in it, to be written by somebody else. Raises nothing and never waits."""
 
-Tracer = Callable[[Iterable[tuple[bytes, bytes]]], AbstractContextManager[Callable[[str, Any], None]]]
+Tracer = Callable[[Headers], AbstractContextManager[Callable[[str, Any], None]]]
 """Opens a span for a request with these headers; what it yields sets an attribute of the span."""
 
 
 class Admission:
-    """The ASGI application of the review path. `serving` may be replaced at any time."""
+    """The review path, at once or as ASGI application. `serving` may be replaced at any time."""
+
+    path = PATH.encode()
 
     def __init__(
         self,
@@ -104,10 +109,20 @@ class Admission:
         self._clock = clock
         self._cpu_clock = cpu_clock
 
+    def answer(self, body: bytes, *, query: bytes, headers: Headers, arrived: float) -> bytes:
+        """The answer to a POST whose body is whole. Raises nothing. `arrived`: since when it waits, on our clock."""
+        try:
+            answer = self._whole(body, query, headers, arrived)
+        except Exception as error:  # whatever it is, the writer behind the API server has nothing to do with it
+            answer = self._failed(review.recover_uid(body), "read", error)
+        self.cells.latency.add(self._clock() - arrived)
+        return answer
+
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """One POST. Sends nothing only when the client has left; raises only what `send` does."""
-        now = self._clock()
-        arrived = scope.get(ARRIVED, now)
+        """The same as ASGI, for bodies that come in pieces, and for every server but ours. Sends nothing only when the
+        client has left; raises only what `send` does."""
+        arrived = scope.get(ARRIVED, self._clock())
+        query, headers = scope["query_string"], scope["headers"]
         cells = self.cells
         body, close = b"", False
         cells.in_flight += 1
@@ -117,28 +132,32 @@ class Admission:
                 cells.aborted += 1
                 return
             body = message.get("body", b"")
-            lost: Incomplete | None = None
             if message.get("more_body", False):
-                body, lost, left = await self._rest(body, receive, timeout_of(scope["query_string"]))
+                body, lost, left = await self._rest(body, receive, timeout_of(query))
                 if left:
                     cells.aborted += 1
                     return
                 close = lost == "undecodable"
-            elif len(body) > self.limits.body:
-                lost = "size"
-            elif now - arrived > self.limits.wait:
-                lost = "shed"
-            answer = self._unseen(body, lost) if lost else self._answer(scope, body)
-        except Exception as error:  # whatever it is, the writer behind the API server has nothing to do with it
+                answer = self._unseen(body, lost) if lost else self._review(body, query, headers)
+            else:
+                answer = self._whole(body, query, headers, arrived)
+        except Exception as error:
             answer, close = self._failed(review.recover_uid(body), "read", error), True
         finally:
             cells.in_flight -= 1
         cells.latency.add(self._clock() - arrived)
-        headers = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(answer))]
+        fields = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(answer))]
         if close or self.draining:
-            headers.append((b"connection", b"close"))
-        await send({"type": "http.response.start", "status": 200, "headers": headers})
+            fields.append((b"connection", b"close"))
+        await send({"type": "http.response.start", "status": 200, "headers": fields})
         await send({"type": "http.response.body", "body": answer})
+
+    def _whole(self, body: bytes, query: bytes, headers: Headers, arrived: float) -> bytes:
+        if len(body) > self.limits.body:
+            return self._unseen(body, "size")
+        if self._clock() - arrived > self.limits.wait:
+            return self._unseen(body, "shed")
+        return self._review(body, query, headers)
 
     async def _rest(self, first: bytes, receive: Receive, seconds: float) -> tuple[bytes, Incomplete | None, bool]:
         """(body or its beginning, why it is not whole, whether the client left). What will not be evaluated is
@@ -177,8 +196,8 @@ class Admission:
             lost = "size"
         return bytes(kept), lost, False
 
-    def _answer(self, scope: Scope, body: bytes) -> bytes:
-        """The answer to a whole body. Raises nothing."""
+    def _review(self, body: bytes, query: bytes, headers: Headers) -> bytes:
+        """The answer to what is to be evaluated. Raises nothing."""
         try:
             request = review.decode(body).request
         except (DecodeError, RecursionError, UnicodeError, OverflowError) as error:
@@ -188,10 +207,10 @@ class Admission:
         serving = self.serving
         try:
             if self.tracer is None:
-                outcome = self._evaluate(scope, request, serving)
+                outcome = self._evaluate(query, request, serving)
             else:
-                with self.tracer(scope["headers"]) as set_attribute:
-                    outcome = self._evaluate(scope, request, serving)
+                with self.tracer(headers) as set_attribute:
+                    outcome = self._evaluate(query, request, serving)
                     set_attribute("wouldblock.operation", request.operation)
                     set_attribute("wouldblock.resource", request.resource.resource[:64])
                     set_attribute("wouldblock.findings", len(outcome.findings))
@@ -204,8 +223,8 @@ class Admission:
             return self._failed(request.uid, "respond", error)
         return answer
 
-    def _evaluate(self, scope: Scope, request: review.Request, serving: Serving) -> policy.Outcome:
-        longest = min(BUDGET_MAX, timeout_of(scope["query_string"]) / 2)
+    def _evaluate(self, query: bytes, request: review.Request, serving: Serving) -> policy.Outcome:
+        longest = min(BUDGET_MAX, timeout_of(query) / 2)
         budget = min(self.limits.budget, longest)
         return evaluate(
             serving.policies,

@@ -16,9 +16,8 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
-from webhook.serve.admit import Admission, Receive, Scope, Send
+from webhook.serve.admit import PATH, Admission, Receive, Scope, Send
 
-PATH = "/validate"
 PROBLEMS_MAX = 100
 
 Scrape = Callable[[], Awaitable[str]]
@@ -29,7 +28,7 @@ class Application:
     """The ASGI application of the webhook's port."""
 
     def __init__(self, admission: Admission) -> None:
-        self._admission = admission
+        self.at_once = self._admission = admission
         self._rest = _starlette([*_probes(admission), Route(PATH, _post_only, methods=["GET"])])
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
