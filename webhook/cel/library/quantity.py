@@ -49,7 +49,8 @@ class Quantity(Library):
         return self.exact == other.exact
 
     def text(self) -> str:
-        """As it was written if the server finds that canonical; else no fraction, and the largest suffix possible."""
+        """As it was written if the server finds that canonical; else no fraction, and all powers in the suffix, which
+        the server leaves out where it has none (`1000E` is `1`)."""
         if self.written:
             return self.written
         number = self.exact
@@ -57,18 +58,19 @@ class Quantity(Library):
             return "0"
         if self.form == "binary" and abs(number) >= 1024 and number.denominator == 1:
             mantissa, power = number.numerator, 0
-            while mantissa % 1024 == 0 and power < 6:
+            while mantissa % 1024 == 0:
                 mantissa //= 1024
                 power += 1
-            return f"{mantissa}{['', *_BINARY][power]}"
-        # Exponents go on where suffixes end.
-        exponent = max(18, len(str(int(number))) // 3 * 3) if self.form == "exponent" else 18
-        while exponent > _NANO and (number / Fraction(10) ** exponent).denominator != 1:
-            exponent -= 3
-        mantissa = int(number / Fraction(10) ** exponent)
+            return f"{mantissa}{['', *_BINARY][power] if power <= len(_BINARY) else ''}"
+        mantissa, exponent = self.value, self.scale
+        while mantissa % 10 == 0:
+            mantissa //= 10
+            exponent += 1
+        mantissa *= 10 ** (exponent % 3)
+        exponent -= exponent % 3
         if self.form == "exponent":
             return f"{mantissa}e{exponent}" if exponent else str(mantissa)
-        return f"{mantissa}{next(suffix for suffix, power in _DECIMAL.items() if power == exponent)}"
+        return f"{mantissa}{next((suffix for suffix, power in _DECIMAL.items() if power == exponent), '')}"
 
 
 register(Quantity, "kubernetes.Quantity", "cel.Quantity")
@@ -117,7 +119,8 @@ def _large(digits: int, base: int, exponent: int, places: int, form: str, direct
     nano = number * 10**9
     units = -(-nano.numerator // nano.denominator)  # rounded up: some was asked for
     if form == "binary":
-        units = min(units, INT_MAX * 10**9)
+        if units > INT_MAX * 10**9:
+            return Quantity(direction * INT_MAX, 0, form, big=True)
         if 0 < units < 10**9:
             form = "decimal"
     return Quantity(direction * units, _NANO, form, big=True)
@@ -163,7 +166,7 @@ def as_integer(value: Quantity) -> int:
 
 def as_float(value: Quantity) -> float:
     try:
-        return float(value.value) if value.scale == 0 else float(value.value) * 10.0**value.scale
+        return float(value.value) if value.scale == 0 else float(value.value) * float(f"1e{value.scale}")
     except OverflowError:
         return float("inf") if value.value > 0 else float("-inf")
 
@@ -173,29 +176,43 @@ def sign(value: Quantity) -> int:
 
 
 def add(one: Quantity, other: Quantity) -> Quantity:
-    form = other.form if one.value == 0 else one.form
-    if not one.big and not other.big:
-        if one.value == 0:
-            return Quantity(other.value, other.scale, form, made=True)
-        if other.value == 0:
-            return Quantity(one.value, one.scale, form, made=True)
-    scale = min(one.scale, other.scale)
-    first = one.value * 10 ** (one.scale - scale)
-    second = other.value * 10 ** (other.scale - scale)
-    fits = all(INT_MIN <= number <= INT_MAX for number in (first, second, first + second))
-    return Quantity(first + second, scale, form, big=one.big or other.big or not fits, made=True)
+    return _sum(one, other, 1)
 
 
 def subtract(one: Quantity, other: Quantity) -> Quantity:
-    return add(one, Quantity(-other.value, other.scale, other.form, big=other.big))
+    return _sum(one, other, -1)
+
+
+def _sum(one: Quantity, other: Quantity, sign: int) -> Quantity:
+    form = other.form if one.value == 0 else one.form
+    second = sign * other.value
+    if not one.big and not other.big:
+        small = _small_sum(one.value, one.scale, second if second <= INT_MAX else INT_MIN, other.scale)
+        if small is not None:
+            return Quantity(*small, form, made=True)
+    scale = min(one.scale, other.scale)
+    total = one.value * 10 ** (one.scale - scale) + second * 10 ** (other.scale - scale)
+    return Quantity(total, scale, form, big=True, made=True)
+
+
+def _small_sum(one: int, one_scale: int, other: int, other_scale: int) -> tuple[int, int] | None:
+    """The sum and its scale by the rules of the 64-bit form (`amount.go`); None where that cannot hold it."""
+    if other == 0:
+        return one, one_scale
+    if one == 0:
+        return other, other_scale
+    scale = min(one_scale, other_scale)
+    first, second = one * 10 ** (one_scale - scale), other * 10 ** (other_scale - scale)
+    fits = all(INT_MIN <= number <= INT_MAX for number in (first, second, first + second))
+    return (first + second, scale) if fits else None
 
 
 def add_int(one: Quantity, other: int) -> Quantity:
-    return add(one, Quantity(other, 0, "decimal"))
+    return add(one, Quantity(other, 0, "exponent"))
 
 
 def subtract_int(one: Quantity, other: int) -> Quantity:
-    return add(one, Quantity(-other, 0, "decimal"))
+    return subtract(one, Quantity(other, 0, "exponent"))
 
 
 def less(one: Quantity, other: Quantity) -> bool:
