@@ -113,8 +113,12 @@ def normal(event: Event) -> Event:
     What is before the `/` is a DNS name, which holds no `_`.
     """
     notes = event.annotations
-    if notes and any("_" in key and "_" in key.partition("/")[0] for key in notes):
-        event.annotations = {_dotted(key): value for key, value in notes.items()}
+    if not notes:
+        return event
+    for key in notes:
+        if "_" in key and "_" in key.partition("/")[0]:
+            event.annotations = {_dotted(key): value for key, value in notes.items()}
+            break
     return event
 
 
@@ -149,7 +153,13 @@ def glance(text: bytes, start: int = 0, end: int = -1, verb: int = -1) -> tuple[
         return None
     if text[verb + len(VERB)] in READ_INITIALS and CONNECT_PATH(text, start, verb) is None:
         return True, b"", b""
-    at = text.find(_REF, verb, end)
+    found = about(text, verb, end)
+    return None if found is None else (False, *found)
+
+
+def about(text: bytes, start: int, end: int) -> tuple[bytes, bytes] | None:
+    """(resource, subresource) that the first `objectRef` in `text[start:end]` names; None when there is none."""
+    at = text.find(_REF, start, end)
     if at < 0:
         return None
     at += len(_REF)
@@ -159,7 +169,7 @@ def glance(text: bytes, start: int = 0, end: int = -1, verb: int = -1) -> tuple[
     if sub >= 0:
         sub += len(_SUBRESOURCE)
         subresource = text[sub : text.find(b'"', sub, stop)]
-    return False, text[at : text.find(b'"', at, stop)], subresource
+    return text[at : text.find(b'"', at, stop)], subresource
 
 
 def minute(line: bytes) -> bytes:

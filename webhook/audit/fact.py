@@ -125,6 +125,21 @@ class Ours(Struct, frozen=True):
         return name in self.names or name.endswith(tuple(f".{each}" for each in self.names))
 
 
+class _Shape(Struct, frozen=True):
+    """Which annotations an event has."""
+
+    name: str
+    """Of our webhook; empty where it reviewed nothing."""
+    keys: tuple[str, ...]
+    """Of its annotations."""
+    failed_open: tuple[str, ...]
+    """Of those that say whose call failed open."""
+
+
+_FOREIGN = _Shape("", (), ())
+"""Nothing of ours."""
+
+
 class Annotations:
     """Reads events' annotations; the replicas of one template say the same, so what was read is remembered."""
 
@@ -132,33 +147,38 @@ class Annotations:
         """`is_ours` tells our webhook names from others'. Messages are kept with `texts` only."""
         self._is_ours = is_ours
         self._texts = texts
-        self._reviews: dict[tuple[str, ...], Own] = {}
+        self._reviews: dict[tuple[object, ...], Own] = {}
         self._natives: dict[tuple[str, ...], Native] = {}
-        self._keys: dict[str, tuple[str, ...]] = {}
-        """Webhook name → the keys of its annotations."""
+        self._shapes: dict[tuple[str, ...], _Shape] = {}
+        """Keys of an event's annotations → what they tell before their values do."""
 
     def own(self, notes: Mapping[str, str]) -> Own | None:
         """None when nothing on the event is ours."""
-        failed_open = False
-        name = ""
-        for key, value in notes.items():
-            if key.startswith(FAILED_OPEN):
-                failed_open = failed_open or self._is_ours(value)
-            elif key.endswith(_REVIEWED) and self._is_ours(key[: -len(_REVIEWED)]):
-                name = key[: -len(_REVIEWED)]
-        if not name:
+        names = tuple(notes)
+        shape = self._shapes.get(names)
+        if shape is None:
+            _bound(self._shapes)
+            shape = self._shapes[names] = self._shape(names)
+        if shape is _FOREIGN:
+            return None
+        failed_open = bool(shape.failed_open) and any(self._is_ours(notes[key]) for key in shape.failed_open)
+        if not shape.name:
             return Own(failed_open=True) if failed_open else None
-        keys = self._keys.get(name)
-        if keys is None:
-            if len(self._keys) >= _REMEMBERED:
-                self._keys.clear()
-            keys = self._keys[name] = tuple(f"{name}/{key}" for key in codec.KEYS)
-        texts = (name if failed_open else "", *[notes.get(key, "") for key in keys])
+        texts = (shape.keys, failed_open, *[notes[key] for key in shape.keys])
         found = self._reviews.get(texts)
         if found is None:
             _bound(self._reviews)
-            found = self._reviews[texts] = _own(notes, name, failed_open, self._texts)
+            found = self._reviews[texts] = _own(notes, shape.name, failed_open, self._texts)
         return found
+
+    def _shape(self, names: tuple[str, ...]) -> _Shape:
+        failed_open = tuple(key for key in names if key.startswith(FAILED_OPEN))
+        name = ""
+        for key in names:
+            if key.endswith(_REVIEWED) and not key.startswith(FAILED_OPEN) and self._is_ours(key[: -len(_REVIEWED)]):
+                name = key[: -len(_REVIEWED)]
+        ours = {f"{name}/{each}" for each in codec.KEYS} if name else set()
+        return _Shape(name, tuple(sorted(ours.intersection(names))), failed_open) if name or failed_open else _FOREIGN
 
     def native(self, notes: Mapping[str, str]) -> Native:
         if _NATIVE.isdisjoint(notes):
@@ -175,7 +195,7 @@ _REVIEWED = "/" + codec.REVIEWED
 _REMEMBERED = 50_000
 
 
-def _bound(remembered: dict[tuple[str, ...], Any]) -> None:
+def _bound(remembered: dict[Any, Any]) -> None:
     if len(remembered) >= _REMEMBERED:
         remembered.clear()
 

@@ -82,6 +82,10 @@ class Reading:
             counts["other_resources"] += found.others
         minutes |= found.minutes
         self.server_minors |= found.server_minors
+        if found.sifted:
+            for offset, line in found.places():
+                self._parse(line, found.file, offset, open_end=False)
+            return
         glance, minute = events.glance, events.minute
         last = len(found.lines) - 1 if found.open_end else -1
         for number, (offset, line) in enumerate(found.places()):

@@ -15,7 +15,6 @@ from webhook.audit import events
 from webhook.audit.events import Event
 from webhook.audit.source import aks, cloudwatch, gke, native, otlp, prefixed, shipped
 from webhook.audit.source.envelope import Keys, Origin
-from webhook.audit.source.raw import Sieve
 from webhook.audit.source.record import NATIVE, Events, Lines, Record
 from webhook.audit.source.unreadable import Unreadable
 
@@ -66,6 +65,7 @@ class Opened:
         if (
             isinstance(last, Lines)
             and last.offsets is not None
+            and not last.sifted
             and last.format == origin.format
             and last.cluster == origin.cluster
         ):
@@ -77,21 +77,10 @@ class Opened:
             Lines(self.file, offset, [line], open_end, [offset], origin.format or NATIVE, origin.cluster)
         )
 
-    def skipped(self, offset: int, sieve: Sieve) -> None:
-        """Events of the raw log that nobody asked for."""
-        self.recognised += sieve.reads + sieve.others
-        self._batches.append(
-            Lines(
-                self.file,
-                offset,
-                [],
-                offsets=[],
-                reads=sieve.reads,
-                others=sieve.others,
-                minutes=sieve.minutes,
-                server_minors=sieve.server_minors,
-            )
-        )
+    def sifted(self, found: Lines) -> None:
+        """Whole lines of the raw log, and how many there were that nobody asked for."""
+        self.recognised += len(found.lines) + found.reads + found.others
+        self._batches.append(found)
 
     def open(self, value: bytes, offset: int) -> bool:
         """A JSON object from the file; False: it is none."""

@@ -11,12 +11,15 @@ from collections.abc import Callable
 import msgspec
 
 from webhook.audit import events
+from webhook.audit.source.record import Lines
 
 HEAD = events.HEAD
 Wanted = Callable[[bytes, bytes], bool]
 """(resource, subresource) → whether writes to it matter to somebody."""
 NEXT = b"}" + HEAD
 """Two events in one line."""
+_LEAST = len(HEAD + b'v1","level":"","auditID":"","stage":"","requestURI":"')
+"""Bytes of an event that come before its URI."""
 _MINUTE = len("2026-11-24T21:43")
 _COMPONENT = b'"userAgent":"kube-'
 _CLOSE = ord("}")
@@ -24,76 +27,78 @@ _GET, _LIST, _WATCH = events.READ_INITIALS
 
 
 class Sieve:
-    """Counts what nobody wants in one block of whole lines, and gives the rest back."""
+    """Sorts the whole lines of one file: what somebody wants, what is only counted, and what has to be looked at."""
 
-    __slots__ = ("_dull", "_text", "_wanted", "minutes", "others", "reads", "server_minors")
-
-    def __init__(self, text: bytes, wanted: Wanted | None, dull: dict[tuple[bytes, bytes], bool]) -> None:
-        """`dull` is what `wanted` has said so far, for all blocks together."""
-        self._text = text
+    def __init__(self, file: str, wanted: Wanted | None) -> None:
+        self._file = file
         self._wanted = wanted
-        self._dull = dull
-        self.reads = 0
-        self.others = 0
-        """Writes to what nobody wants."""
-        self.minutes: set[bytes] = set()
-        self.server_minors: set[int] = set()
+        self._dull: dict[tuple[bytes, bytes], bool] = {}
+        """What `wanted` has said so far."""
 
-    def skip(self, at: int, stop: int) -> tuple[int, int]:
-        """Skips from `at` on: (where the first line begins that matters, where it ends). `stop` is behind a newline."""
-        text, minutes = self._text, self.minutes
-        find, rfind, starts, connect = text.find, text.rfind, text.startswith, events.CONNECT_PATH
-        head, verb_, received_, shift = HEAD, events.VERB, events.RECEIVED, len(events.RECEIVED)
-        reads = others = end = 0
+    def sift(self, text: bytes, at: int, stop: int, base: int) -> tuple[int, Lines]:
+        """Sifts `text[at:stop]`, which ends with a newline and holds no `NEXT`; `base` is the offset of `text`.
+
+        Returns where the first line begins that has to be looked at, or `stop`, and what was before it.
+        """
+        find, rfind, starts, connect, is_dull = (
+            text.find,
+            text.rfind,
+            text.startswith,
+            events.CONNECT_PATH,
+            self._is_dull,
+        )
+        head, verb_, received_, shift, least = HEAD, events.VERB, events.RECEIVED, len(events.RECEIVED), _LEAST
+        found = Lines(self._file, base + at, [], offsets=[], sifted=self._wanted is not None)
+        lines, offsets, minutes = found.lines, [], found.minutes
+        reads = others = 0
         last = b""
         while at < stop:
-            end = find(b"\n", at, stop)
-            verb = find(verb_, at, end)
+            end = find(b"\n", at)
+            verb = find(verb_, at + least, end)
             if verb < 0 or text[end - 1] != _CLOSE or not starts(head, at):
-                break
-            kind = text[verb + 8]
-            if kind == _LIST or kind == _WATCH or (kind == _GET and connect(text, at, verb) is None):  # noqa: SIM109
-                reads += 1
-            elif self._is_dull(at, end, verb):
-                others += 1
-            else:
                 break
             # The last one: bodies come before it.
             received = rfind(received_, verb, end)
+            kind = text[verb + 8]
+            if kind == _LIST or kind == _WATCH or (kind == _GET and connect(text, at + least, verb) is None):  # noqa: SIM109
+                reads += 1
+            elif is_dull(text, verb, received, end):
+                others += 1
+            else:
+                lines.append(text[at:end])
+                offsets.append(base + at)
+                at = end + 1
+                continue
             if received >= 0:
                 minute = text[received + shift : received + shift + _MINUTE]
                 if minute != last:
                     minutes.add(minute)
                     last = minute
             at = end + 1
-        self.reads += reads
-        self.others += others
-        return (at, end) if at < stop else (stop, stop)
+        found.offsets, found.reads, found.others = offsets, reads, others
+        return at, found
 
-    def _is_dull(self, at: int, end: int, verb: int) -> bool:
+    def _is_dull(self, text: bytes, verb: int, received: int, end: int) -> bool:
+        """Whether nobody wants the write whose verb, time and end are there."""
         if self._wanted is None:
             return False
-        text = self._text
-        seen = events.glance(text, at, end, verb)
-        if seen is None or seen[0]:
+        about = events.about(text, verb, end)
+        if about is None:
             return False
-        dull = self._dull.get(seen[1:])
+        dull = self._dull.get(about)
         if dull is None:
-            dull = self._dull[seen[1:]] = not self._wanted(*seen[1:])
-        return dull and not events.reviewed(text, at, end)
+            dull = self._dull[about] = not self._wanted(*about)
+        return dull and not events.reviewed(text, max(verb, received), end)
 
-    def look(self, start: int, stop: int) -> None:
-        """Learns the server's version from the lines in `text[start:stop]`."""
-        text = self._text
-        agent = text.find(_COMPONENT, start, stop)
-        if agent >= 0:
-            begin = text.rfind(b"\n", start, agent) + 1 or start
-            self._sniff(text[begin : text.find(b"\n", agent, stop)])
 
-    def _sniff(self, line: bytes) -> None:
-        try:
-            minor = events.server_minor(events.decode(line))
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-            return
-        if minor:
-            self.server_minors.add(minor)
+def server_minors(text: bytes, start: int, stop: int) -> set[int]:
+    """The server's version, if a line in `text[start:stop]` gives it away."""
+    agent = text.find(_COMPONENT, start, stop)
+    if agent < 0:
+        return set()
+    begin = text.rfind(b"\n", start, agent) + 1 or start
+    try:
+        minor = events.server_minor(events.decode(text[begin : text.find(b"\n", agent, stop)]))
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return set()
+    return {minor} if minor else set()

@@ -59,9 +59,7 @@ class Reader:
         offset: int = 0,
     ) -> None:
         self._opened = Opened(file, unreadable)
-        self._skip_reads = skip_reads
-        self._wanted = wanted
-        self._dull: dict[tuple[bytes, bytes], bool] = {}
+        self._sieve = raw.Sieve(file, wanted) if skip_reads else None
         self._offset = offset
         """Of the first byte of the block that is being taken."""
         self._tail: list[bytes] = []
@@ -171,23 +169,23 @@ class Reader:
 
     def _whole_lines(self, text: bytes, at: int, stop: int, base: int) -> int:
         """Takes the lines in `text[at:stop]`, whose offset is `base`; where it stopped: a document begins there."""
-        sieve = None
-        if self._skip_reads and self._table is None and text.find(raw.NEXT, at, stop) < 0:
-            sieve = raw.Sieve(text, self._wanted, self._dull)
-        first = at
+        sieve = self._sieve
+        if self._table is not None or text.find(raw.NEXT, at, stop) >= 0:
+            sieve = None
+        first, skipped = at, False
         while at < stop:
-            if sieve is not None:
-                at, end = sieve.skip(at, stop)
+            if sieve is not None and text.startswith(raw.HEAD, at):
+                at, found = sieve.sift(text, at, stop, base)
+                self._opened.sifted(found)
+                skipped = skipped or found.reads > 0 or found.others > 0
                 if at == stop:
                     break
-            else:
-                end = text.find(b"\n", at, stop)
+            end = text.find(b"\n", at, stop)
             if self._line(text[at:end], base + at):
                 break
             at = end + 1
-        if sieve is not None and (sieve.reads or sieve.others):
-            sieve.look(first, at)
-            self._opened.skipped(base + first, sieve)
+        if skipped and (minors := raw.server_minors(text, first, at)):
+            self._opened.sifted(Lines(self._opened.file, base + first, [], sifted=True, server_minors=minors))
         return at
 
     def _line(self, line: bytes, offset: int, *, open_end: bool = False, again: bool = False) -> bool:

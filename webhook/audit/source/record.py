@@ -32,6 +32,8 @@ class Lines(msgspec.Struct):
     format: str = NATIVE
     cluster: str = ""
     """What the export says of the cluster; empty when it says nothing."""
+    sifted: bool = False
+    """Each is an event that somebody wants: nobody has to glance at it again."""
     reads: int = 0
     """Events that were left out because they only read."""
     others: int = 0
