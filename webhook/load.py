@@ -92,10 +92,13 @@ def read(
     named = {str(path) for path in paths}
     policies: list[Policy] = []
     shared = Shared()
+    bound: dict[str, list[BindingSpec]] = {}
+    for binding in gathered.bindings.values():
+        bound.setdefault(binding.policy, []).append(binding)
     for spec in gathered.policies.values():
         if spec.id in gathered.unusable:
             continue
-        bindings = [each for each in gathered.bindings.values() if each.policy == spec.id]
+        bindings = bound.get(spec.id, [])
         if not bindings:
             gathered.note(spec.document, spec.id, "no binding names this policy: on a server it does nothing")
         elif spec.meta.default == "off" and not {spec.id, "all"} & set(enable) and spec.document.file not in named:

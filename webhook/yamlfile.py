@@ -151,7 +151,8 @@ def parse(data: bytes, *, name: str, marks: bool = True) -> File:
     builder = Builder(marks=marks)
     problems: tuple[Problem, ...] = ()
     try:
-        for event in yaml.parse(text, Loader=_LOADER):
+        next_event = _LOADER(text).get_event
+        while (event := next_event()) is not None:
             builder.take(event)
     except Refused as error:
         problems = (_problem(name, lines, error.mark.line, error.mark.column, str(error)),)

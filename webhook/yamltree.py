@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Callable
 from typing import Any
 
 import msgspec
@@ -51,10 +52,11 @@ class Refused(Exception):
 class _Frame:
     """A collection that is being built."""
 
-    __slots__ = ("anchor", "key", "keyed", "merges", "size", "steps", "value")
+    __slots__ = ("anchor", "is_map", "key", "keyed", "merges", "size", "steps", "value")
 
     def __init__(self, value: dict[str, Any] | list[Any], steps: Steps, anchor: str | None) -> None:
-        self.value = value
+        self.value: Any = value
+        self.is_map = value.__class__ is dict
         self.steps = steps
         self.anchor = anchor
         self.key = ""
@@ -84,21 +86,23 @@ class Builder:
         self._root: Any = None
 
     def take(self, event: Any) -> None:
-        if isinstance(event, yaml.ScalarEvent):
-            self._scalar(event)
-        elif isinstance(event, yaml.MappingStartEvent):
-            self._open({}, event)
-        elif isinstance(event, yaml.SequenceStartEvent):
-            self._open([], event)
-        elif isinstance(event, (yaml.MappingEndEvent, yaml.SequenceEndEvent)):
-            self._close(_mark(event))
-        elif isinstance(event, yaml.AliasEvent):
-            self._alias(event)
-        elif isinstance(event, yaml.DocumentStartEvent):
-            self._reset()
-            self._start = _mark(event).line
-        elif isinstance(event, yaml.DocumentEndEvent):
-            self.documents.append(Tree(self._root, self._marks, self._start))
+        """The next event. Raises `Refused`."""
+        take = _TAKES.get(event.__class__)
+        if take is not None:
+            take(self, event)
+
+    def _map(self, event: Any) -> None:
+        self._open({}, event)
+
+    def _list(self, event: Any) -> None:
+        self._open([], event)
+
+    def _start_document(self, event: Any) -> None:
+        self._reset()
+        self._start = _mark(event).line
+
+    def _end_document(self, event: Any) -> None:
+        self.documents.append(Tree(self._root, self._marks, self._start))
 
     def _scalar(self, event: Any) -> None:
         plain, text = event.implicit[0] and event.style in (None, ""), event.value
@@ -119,7 +123,10 @@ class Builder:
             self._anchors[event.anchor] = (value, 1)
 
     def _wants_key(self) -> bool:
-        return bool(self._stack) and isinstance(self._stack[-1].value, dict) and not self._stack[-1].keyed
+        if not self._stack:
+            return False
+        frame = self._stack[-1]
+        return frame.is_map and not frame.keyed
 
     def _key(self, event: Any, text: str, plain: bool) -> None:
         frame = self._stack[-1]
@@ -151,11 +158,11 @@ class Builder:
         if event.anchor:
             self._anchors[event.anchor] = (_OPEN, 0)
 
-    def _close(self, mark: Mark) -> None:
+    def _close(self, event: Any) -> None:
         frame = self._stack.pop()
-        if frame.merges and isinstance(frame.value, dict):
+        if frame.merges:
             for each in frame.merges:
-                for key, value in _merged(each, mark).items():
+                for key, value in _merged(each, _mark(event)).items():
                     frame.value.setdefault(key, value)
         if frame.anchor:
             self._anchors[frame.anchor] = (frame.value, frame.size)
@@ -187,7 +194,7 @@ class Builder:
             return
         frame = self._stack[-1]
         frame.size += size
-        if isinstance(frame.value, list):
+        if not frame.is_map:
             frame.value.append(value)
             return
         if frame.key == "<<" and frame.merges and frame.merges[-1] is _OPEN:
@@ -200,15 +207,28 @@ class Builder:
         if not self._keep or not self._stack:
             return ()
         frame = self._stack[-1]
-        return (*frame.steps, len(frame.value) if isinstance(frame.value, list) else frame.key)
+        return (*frame.steps, frame.key if frame.is_map else len(frame.value))
 
     def _note(self, steps: Steps, event: Any) -> None:
         if self._keep:
-            self._marks[steps] = Mark(event.start_mark.line + 1, event.start_mark.column + 1)
+            self._marks[steps] = _mark(event)
+
+
+_TAKES: dict[type, Callable[[Builder, Any], None]] = {
+    yaml.ScalarEvent: Builder._scalar,
+    yaml.MappingStartEvent: Builder._map,
+    yaml.SequenceStartEvent: Builder._list,
+    yaml.MappingEndEvent: Builder._close,
+    yaml.SequenceEndEvent: Builder._close,
+    yaml.AliasEvent: Builder._alias,
+    yaml.DocumentStartEvent: Builder._start_document,
+    yaml.DocumentEndEvent: Builder._end_document,
+}
 
 
 def _mark(event: Any) -> Mark:
-    return Mark(event.start_mark.line + 1, event.start_mark.column + 1)
+    start = event.start_mark
+    return Mark(start.line + 1, start.column + 1)
 
 
 def _merged(value: Any, mark: Mark) -> dict[str, Any]:

@@ -92,14 +92,22 @@ _HEAD: Final = 20
 """Units that a macro charges for each element, and more: the loop's own steps and what it makes of the result."""
 
 
-def bound(checked: Checked, facts: dict[int, Facts], variables: Variables) -> Bound | None:
-    """None where the size of the inputs sets no bound."""
+def bound(
+    checked: Checked, facts: dict[int, Facts], variables: Variables, *, always: bool | None = None
+) -> Bound | None:
+    """None where the size of the inputs sets no bound.
+
+    `always`: whether the fast form evaluates it whenever the server does; if that is known, the bounds for the other
+    case are `whole`, which costs less to find out.
+    """
     try:
         every = _Walker(checked, facts, variables)
         whole, found = every.visit(checked.tree)
-        if not every.uses and not every.loops:
-            return Bound(whole, every.step, whole, (whole,), (whole,), every.uses, found, found)
-        valued, _ = _Walker(checked, facts, variables, valued=True).visit(checked.tree)
+        valued = whole
+        if every.uses and not always:
+            valued, _ = _Walker(checked, facts, variables, valued=True).visit(checked.tree)
+        if always is False or (not every.uses and not every.loops):
+            return Bound(whole, every.step, valued, (whole,), (whole,), every.uses, found, found)
         walker = _Walker(checked, facts, variables, granted=True)
         cost, made = walker.visit(checked.tree)
         surely, _ = _Walker(checked, facts, variables, granted=True, succeeds=True).visit(checked.tree)

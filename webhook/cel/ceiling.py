@@ -112,49 +112,87 @@ _WALKED: Final = frozenset(("isSorted", "sum", "min", "max", "indexOf", "lastInd
 
 def cost(function: str, rows: Sequence[Overload], given: Sequence[Argument], result: Extent) -> Poly:
     """What a call costs at most, beside what its arguments do."""
-    size = [each.size for each in given]
-    kinds = tuple(type.kind for type in rows[0].arguments) if len(rows) == 1 else ()
-    texts = kinds in (("string", "string"), ("bytes", "bytes"))
-    match function:
-        case "_==_" | "_!=_":
-            return _share(smaller(size[0], size[1]))
-        case "_<_" | "_<=_" | "_>_" | "_>=_" if texts:
-            return _share(smaller(size[0], size[1]))
-        case "_+_" if texts:
-            return _share(plus(size[0], size[1]))
-        case "@in" if kinds[1:] == ("list",):
-            return plus(size[1], number(1))
-        case "string" | "bytes":
-            return _share(size[0])
-        case "startsWith" | "endsWith":
-            return _share(size[1])
-        case "contains":
-            return times(_share(size[0]), _share(size[1]))
-        case "matches" | "find" | "findAll":
-            return times(_share(plus(size[0], number(1))), plus(scaled(size[1], 0.25), number(1)))
-        case "replace" | "split" | "ip.isCanonical":
-            return _share(size[0], 2)
-        case "join":
-            return _share(plus(result.weight, number(1)), 2)
-        case "sets.contains" | "sets.intersects" | "sets.equivalent":
-            return plus(number(1), scaled(times(size[0], size[1]), 2))
-        case "slice" | "lists.range" | "reverse":
-            return plus(number(12), result.count)
-        case "flatten":
-            return plus(number(12), scaled(size[0], _depth(given)))
-        case "distinct" | "sort" | "@sortByAssociatedKeys":
-            return plus(number(12), scaled(times(size[0], size[0]), 2.1))
-        case "containsIP" | "containsCIDR":
-            return plus(number(10), _share(size[1]))
-        case "validate":
-            return scaled(_share(plus(size[1], number(1))), 276)
-        case "check":
-            return number(350_000)
     if function in _TENTH:
-        return _share(size[0])
+        return _share(given[0].size)
     if function in _WALKED:
         return plus(given[0].extent.weight, number(16))
-    return number(1)
+    charged = _CHARGED.get(function)
+    return number(1) if charged is None else charged(rows, given, result)
+
+
+_Charge = Callable[[Sequence[Overload], Sequence[Argument], Extent], Poly]
+
+
+def _kinds(rows: Sequence[Overload]) -> tuple[str, ...]:
+    return tuple(type.kind for type in rows[0].arguments) if len(rows) == 1 else ()
+
+
+def _texts(rows: Sequence[Overload]) -> bool:
+    return _kinds(rows) in (("string", "string"), ("bytes", "bytes"))
+
+
+def _equality(rows: Sequence[Overload], given: Sequence[Argument], result: Extent) -> Poly:
+    return _share(smaller(given[0].size, given[1].size))
+
+
+def _ordering(rows: Sequence[Overload], given: Sequence[Argument], result: Extent) -> Poly:
+    return _equality(rows, given, result) if _texts(rows) else number(1)
+
+
+def _addition(rows: Sequence[Overload], given: Sequence[Argument], result: Extent) -> Poly:
+    return _share(plus(given[0].size, given[1].size)) if _texts(rows) else number(1)
+
+
+def _membership(rows: Sequence[Overload], given: Sequence[Argument], result: Extent) -> Poly:
+    return plus(given[1].size, number(1)) if _kinds(rows)[1:] == ("list",) else number(1)
+
+
+def _match(rows: Sequence[Overload], given: Sequence[Argument], result: Extent) -> Poly:
+    text, pattern = given[0].size, given[1].size
+    return times(_share(plus(text, number(1))), plus(scaled(pattern, 0.25), number(1)))
+
+
+def _fifth(rows: Sequence[Overload], given: Sequence[Argument], result: Extent) -> Poly:
+    return _share(given[0].size, 2)
+
+
+def _copied(rows: Sequence[Overload], given: Sequence[Argument], result: Extent) -> Poly:
+    return plus(number(12), result.count)
+
+
+def _compared(rows: Sequence[Overload], given: Sequence[Argument], result: Extent) -> Poly:
+    return plus(number(1), scaled(times(given[0].size, given[1].size), 2))
+
+
+def _sorted(rows: Sequence[Overload], given: Sequence[Argument], result: Extent) -> Poly:
+    return plus(number(12), scaled(times(given[0].size, given[0].size), 2.1))
+
+
+def _inside(rows: Sequence[Overload], given: Sequence[Argument], result: Extent) -> Poly:
+    return plus(number(10), _share(given[1].size))
+
+
+_CHARGED: Final[dict[str, _Charge]] = {
+    **dict.fromkeys(("_==_", "_!=_"), _equality),
+    **dict.fromkeys(("_<_", "_<=_", "_>_", "_>=_"), _ordering),
+    "_+_": _addition,
+    "@in": _membership,
+    "string": lambda rows, given, result: _share(given[0].size),
+    "bytes": lambda rows, given, result: _share(given[0].size),
+    "startsWith": lambda rows, given, result: _share(given[1].size),
+    "endsWith": lambda rows, given, result: _share(given[1].size),
+    "contains": lambda rows, given, result: times(_share(given[0].size), _share(given[1].size)),
+    **dict.fromkeys(("matches", "find", "findAll"), _match),
+    **dict.fromkeys(("replace", "split", "ip.isCanonical"), _fifth),
+    "join": lambda rows, given, result: _share(plus(result.weight, number(1)), 2),
+    **dict.fromkeys(("sets.contains", "sets.intersects", "sets.equivalent"), _compared),
+    **dict.fromkeys(("slice", "lists.range", "reverse"), _copied),
+    "flatten": lambda rows, given, result: plus(number(12), scaled(given[0].size, _depth(given))),
+    **dict.fromkeys(("distinct", "sort", "@sortByAssociatedKeys"), _sorted),
+    **dict.fromkeys(("containsIP", "containsCIDR"), _inside),
+    "validate": lambda rows, given, result: scaled(_share(plus(given[1].size, number(1))), 276),
+    "check": lambda rows, given, result: number(350_000),
+}
 
 
 def _depth(given: Sequence[Argument]) -> int:

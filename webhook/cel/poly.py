@@ -6,6 +6,7 @@ A symbol is a number: `INPUT` is the size of the inputs, every other one the siz
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Final, TypeAlias
 
 Monomial: TypeAlias = tuple[int, ...]
@@ -23,20 +24,27 @@ class Unbounded(Exception):
     """There is no useful bound."""
 
 
+@lru_cache(maxsize=4096)
 def number(value: float) -> Poly:
     return {(): float(value)}
 
 
+@lru_cache(maxsize=4096)
 def symbol(name: int) -> Poly:
     return {(name,): 1.0}
 
 
-def plus(*polys: Poly) -> Poly:
-    found: dict[Monomial, float] = {}
-    for poly in polys:
+def plus(first: Poly, *others: Poly) -> Poly:
+    found = dict(first)
+    for poly in others:
         for monomial, factor in poly.items():
-            found[monomial] = found.get(monomial, 0.0) + factor
-    return _checked(found)
+            if monomial in found:
+                found[monomial] += factor
+            else:
+                found[monomial] = factor
+    if len(found) > _TERMS:
+        raise Unbounded
+    return found
 
 
 def larger(one: Poly, other: Poly) -> Poly:
@@ -45,8 +53,11 @@ def larger(one: Poly, other: Poly) -> Poly:
         return one or other
     found = dict(one)
     for monomial, factor in other.items():
-        found[monomial] = max(found.get(monomial, 0.0), factor)
-    return _checked(found)
+        if factor > found.get(monomial, 0.0):
+            found[monomial] = factor
+    if len(found) > _TERMS:
+        raise Unbounded
+    return found
 
 
 def smaller(one: Poly, other: Poly) -> Poly:
@@ -69,9 +80,11 @@ def times(one: Poly, other: Poly) -> Poly:
     found: dict[Monomial, float] = {}
     for left, factor in one.items():
         for right, each in other.items():
-            monomial = tuple(sorted(left + right))
+            monomial = tuple(sorted(left + right)) if left and right else left or right
             found[monomial] = found.get(monomial, 0.0) + factor * each
-    return _checked(found)
+    if len(found) > _TERMS or any(len(monomial) > _DEGREE for monomial in found):
+        raise Unbounded
+    return found
 
 
 def split(poly: Poly, name: int) -> tuple[Poly, Poly]:
@@ -97,9 +110,3 @@ def put(poly: Poly, name: int, value: Poly) -> Poly:
 def at(poly: Poly, size: int) -> float:
     """The value for inputs of a size; no other symbol may be left."""
     return sum(factor * float(size) ** len(monomial) for monomial, factor in poly.items())
-
-
-def _checked(poly: dict[Monomial, float]) -> Poly:
-    if len(poly) > _TERMS or any(len(monomial) > _DEGREE for monomial in poly):
-        raise Unbounded
-    return poly

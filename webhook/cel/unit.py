@@ -18,13 +18,13 @@ from webhook.cel.check import check
 from webhook.cel.codegen import Context, generate
 from webhook.cel.diagnostics import Diagnostic, Failed, position
 from webhook.cel.emit import Module
-from webhook.cel.env import Env, policy_env, variable_type
+from webhook.cel.env import Env, policy_env
 from webhook.cel.facts import analyse
 from webhook.cel.fold import fold
 from webhook.cel.parser import parse
 from webhook.cel.recursion import room
 from webhook.cel.share import Key, Shared, Slot
-from webhook.cel.sure import sure_types
+from webhook.cel.sure import sure
 from webhook.cel.types import DYN, Type
 from webhook.cel.validate import validate
 from webhook.cel.versions import STORED, Version
@@ -45,6 +45,8 @@ class Expression(msgspec.Struct, frozen=True, kw_only=True):
     """Whether `variables` is declared (not in match conditions)."""
     authorizer: bool = True
     """Whether `authorizer` is declared (not in message expressions)."""
+    always: bool | None = None
+    """Whether whoever has the server's budgets to keep evaluates it whenever the server does, if that is known."""
 
 
 class Variable(msgspec.Struct, frozen=True, kw_only=True):
@@ -212,10 +214,12 @@ def compile_unit(
 
     bounds: dict[str, tuple[int, Bound | None]] = {}
 
-    def one(path: str, text: str, prefix: str, env: Env, returns: Returns) -> tuple[str, Type, Bound | None]:
+    def one(
+        path: str, text: str, prefix: str, env: Env, returns: Returns, always: bool | None
+    ) -> tuple[str, Type, Bound | None]:
         try:
             with room():
-                return _compile(context, text, prefix, env, returns, bounds, version)
+                return _compile(context, text, prefix, env, returns, bounds, version, always)
         except Failed as failed:
             errors.extend(_error(path, text, problem, version) for problem in failed.diagnostics)
         except RecursionError:
@@ -238,13 +242,13 @@ def compile_unit(
         key = keys[variable.name] = shared.key(variable.name, variable.text, tuple(keys.items()), params=params)
         slot = shared.slots.get(key)
         if slot is None or slot.call is None:
-            function, type, limit = one(variable.path, variable.text, "v", env(), "any")
+            function, type, limit = one(variable.path, variable.text, "v", env(), "any", True)
             slot = shared.add(key, type, limit)
             defined.append((slot, function))
         else:
             function = context.module.constant(slot.call)
         context.variables[variable.name] = (slot.number, function)
-        types[variable.name] = variable_type(slot.type)
+        types[variable.name] = slot.type
         bounds[variable.name] = (slot.number, slot.bound)
     compiled = [
         one(
@@ -253,6 +257,7 @@ def compile_unit(
             "e",
             env(authorizer=expression.authorizer, with_variables=expression.variables),
             expression.returns,
+            expression.always,
         )
         for expression in expressions
     ]
@@ -267,7 +272,14 @@ def compile_unit(
 
 
 def _compile(
-    context: Context, text: str, prefix: str, env: Env, returns: Returns, variables: Variables, version: Version
+    context: Context,
+    text: str,
+    prefix: str,
+    env: Env,
+    returns: Returns,
+    variables: Variables,
+    version: Version,
+    always: bool | None,
 ) -> tuple[str, Type, Bound | None]:
     """Generates the function of one expression; its name, its static type and what it may cost."""
     checked = check(parse(text, quoted_names=version.quoted_names), env)
@@ -279,11 +291,11 @@ def _compile(
         raise Failed([Diagnostic(-1, f"must evaluate to {expected} but got {type.runtime()}")])
     folded = fold(checked)
     # From here on a type is what a value surely has, not what the checker took it for.
-    checked = msgspec.structs.replace(checked, types=sure_types(checked, env))
+    checked = sure(checked, env)
     facts = analyse(checked, folded)
     if context.metered:
         return meter.generate_metered(context, checked, facts, prefix), type, None
-    return generate(context, checked, facts, prefix), type, bound(checked, facts, variables)
+    return generate(context, checked, facts, prefix), type, bound(checked, facts, variables, always=always)
 
 
 _WANTED: dict[str, tuple[str, ...]] = {"bool": ("bool",), "string": ("string",), "audit": ("string", "null"), "any": ()}

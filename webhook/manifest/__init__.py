@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 
@@ -45,15 +45,16 @@ def build(
     except CompileErrors as error:
         return None, tuple(_problem(spec.document, parts.places, each, spec.id) for each in error.errors)
     ordered = sorted(bindings, key=lambda binding: binding.name)
+    kept = _without_text(spec)
     params = None if spec.param_kind is None else Params(spec.param_kind, folder)
     refs = [binding.param_ref for binding in ordered if binding.param_ref is not None]
     run = Evaluator(
-        spec,
-        ordered,
+        kept,
+        [_without_text(each) for each in ordered],
         unit=unit,
         layout=parts.layout,
         params=params,
-        meter=lambda: _Parts(spec, version).compile(metered=True),
+        meter=lambda: _Parts(kept, version).compile(metered=True),
     )
     return Policy(
         id=spec.id,
@@ -81,7 +82,7 @@ class _Parts:
         self.layout = Layout(
             conditions=[self._add(each.steps, each.expression, "bool", variables=False) for each in spec.conditions],
             validations=[
-                self._add((*each.steps, "expression"), each.expression, "bool", variables=declared)
+                self._add((*each.steps, "expression"), each.expression, "bool", variables=declared, always=True)
                 for each in spec.validations
             ],
             messages=[
@@ -95,11 +96,20 @@ class _Parts:
             ],
         )
 
-    def _add(self, steps: Steps, text: str, returns: Returns, *, variables: bool, authorizer: bool = True) -> int:
+    def _add(
+        self,
+        steps: Steps,
+        text: str,
+        returns: Returns,
+        *,
+        variables: bool,
+        authorizer: bool = True,
+        always: bool = False,
+    ) -> int:
         path = path_text(steps)
         self.places[path] = steps
         self._expressions.append(
-            Expression(path=path, text=text, returns=returns, variables=variables, authorizer=authorizer)
+            Expression(path=path, text=text, returns=returns, variables=variables, authorizer=authorizer, always=always)
         )
         return len(self._expressions) - 1
 
@@ -119,6 +129,14 @@ class _Parts:
         path = path_text(each.steps)
         self.places[path] = each.steps
         return Variable(name=each.name, path=path, text=each.expression)
+
+
+_Spec = TypeVar("_Spec", PolicySpec, BindingSpec)
+
+
+def _without_text(spec: _Spec) -> _Spec:
+    """Without what only problems and the digest need: a set that serves would hold every file and its positions."""
+    return msgspec.structs.replace(spec, raw={}, document=Document(file=spec.document.file, value=None))
 
 
 def _problem(document: Document, places: Mapping[str, Steps], error: CompileError, policy: str) -> Problem:
