@@ -7,7 +7,6 @@ import re
 import threading
 from typing import Any
 
-import msgspec
 import pytest
 
 from webhook.cel.activation import Activation
@@ -21,7 +20,7 @@ from webhook.cel.fold import fold
 from webhook.cel.library import FUNCTIONS
 from webhook.cel.parser import parse
 from webhook.cel.program import FAULTS, fault, load
-from webhook.cel.sure import sure_types
+from webhook.cel.sure import sure
 from webhook.cel.unit import EvalError, Expression, Inputs, compile_unit
 
 GOLDEN = {
@@ -195,7 +194,7 @@ def exact(text: str, object: Any) -> Any:
     env = policy_env(FUNCTIONS, params=False, authorizer=True, variables={})
     checked = check(parse(text), env)
     folded = fold(checked)
-    checked = msgspec.structs.replace(checked, types=sure_types(checked, env))
+    checked = sure(checked, env)
     body = Body(context, checked, analyse(checked, folded), {}, exact=True)
     body.finish("e", body.value(checked.tree))
     load(context.module.source(), context.module.namespace, "exact")

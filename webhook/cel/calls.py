@@ -165,6 +165,8 @@ def optional_path(body: Body, node: Node) -> tuple[Node, list[str]] | None:
     checked = body.checked
     while isinstance(node, Select) and node.id not in checked.names:
         held = checked.type(node.operand)
+        if node.id in checked.raw:
+            return None
         if held.name == "kubernetes.variables" or not (node.optional or held.kind == "optional"):
             return None  # what is stored may be an optional, but the way to it is none
         fields.append(node.field)

@@ -66,6 +66,9 @@ class Checked(msgspec.Struct, frozen=True, kw_only=True):
     """The rows that a call may mean: one, or those that `dyn` arguments leave open."""
     static: frozenset[int]
     """Calls whose target is a namespace and not a receiver."""
+    raw: frozenset[int] = frozenset()
+    """Steps from an optional that was itself reached by a step, as in `variables.held.field`: the server opens an
+    optional only where a chain of steps starts, and finds nothing in others. `sure.py` finds them."""
 
     def type(self, node: Node) -> Type:
         return self.types[node.id]

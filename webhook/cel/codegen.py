@@ -32,7 +32,7 @@ from webhook.cel.dispatch import dispatcher
 from webhook.cel.emit import Module, Writer
 from webhook.cel.env import TYPES, VARIABLES
 from webhook.cel.error import CelError, Crash
-from webhook.cel.facts import NOT_CONSTANT, Facts, operands
+from webhook.cel.facts import NOT_CONSTANT, Facts, one_by_one, operands
 from webhook.cel.metering import FAILED
 from webhook.cel.overload import Overload
 from webhook.cel.parser import CHAIN
@@ -54,6 +54,7 @@ from webhook.cel.tree import (
     Select,
     SortBy,
 )
+from webhook.cel.types import DYN
 from webhook.cel.values import ABSENT, NONE, Optional, TypeValue
 
 _BLOCKS: Final = 6
@@ -163,12 +164,25 @@ class Body:
             return str(special(self, node))
         if isinstance(node, Call) and node.function in _LAZY and node.target is not None:
             return self.lazy(node)
-        if isinstance(node, Index) and self.checked.type(node.operand).kind == "optional":
+        if isinstance(node, Index) and node.id not in self.checked.raw and self.may_be_none(node):
             return self.optional_index(node)
         result = self.out.temporary()
-        inner = self.spilled(operands(node, self.checked))
-        self.out.line(f"{result} = {self.combine(node, inner)}")
+        arguments = operands(node, self.checked)
+        first = self.crashing(node, arguments)
+        inner = self.spilled(arguments[:1] if first else arguments)
+        self.out.line(f"{result} = {self.combine(node, [*inner, first] if first else inner)}")
         return result
+
+    def crashing(self, node: Node, arguments: tuple[Node, ...]) -> str:
+        """The second of two operands, evaluated first, where it may crash: then it does not matter that the other
+        fails, for the server evaluates both. Empty if that is not so."""
+        if not isinstance(node, Call) or len(arguments) != 2 or not self.facts[arguments[1].id].crashes:
+            return ""
+        if one_by_one(self.checked.overloads[node.id], 2):
+            return ""
+        held = self.out.temporary()
+        self.out.line(f"{held} = {self.value(arguments[1])}")
+        return held
 
     def pure(self, node: Node) -> str:
         """The node as one Python expression."""
@@ -300,9 +314,15 @@ class Body:
             found = self.variable(node.field)
             return f"Optional({found})" if node.optional else found
         field = self.constant(node.field)
+        if node.id in self.checked.raw:
+            return self.raw(node, inner[0], field)
         if node.optional or type.kind == "optional":
             return f"{self.module.helper(runtime.optional_select)}({inner[0]}, {field})"
         return f"{self.subscripted(inner[0])}[{field}]"
+
+    def raw(self, node: Select | Index, operand: str, key: str) -> str:
+        step = runtime.raw_optional_index if node.optional else runtime.raw_index
+        return f"{self.module.helper(step)}({operand}, {key})"
 
     def subscripted(self, text: str) -> str:
         """An operand of a subscript: Python's compiler warns of `None[k1]`."""
@@ -314,14 +334,18 @@ class Body:
         if type == VARIABLES:
             return f"({self.variable(node.field)}, True)[1]"
         field = self.constant(node.field)
+        if node.id in self.checked.raw:
+            return f"{self.module.helper(runtime.raw_has)}({inner[0]}, {field})"
         first, again = self.held(inner[0])
         # The condition is evaluated first, so it holds the value.
         general = f"{self.module.helper(runtime.has)}({again}, {field})"
         return f"({field} in {again} if {first}.__class__ is dict else {general})"
 
     def index(self, node: Index, inner: list[str]) -> str:
-        if node.optional or self.checked.type(node.operand).kind == "optional":
-            find = self.module.helper(runtime.optional_index)
+        if node.id in self.checked.raw:
+            return self.raw(node, inner[0], inner[1])
+        if node.optional or self.may_be_none(node):
+            find = self.finder(node)
             if self.facts[node.key.id].constant is not NOT_CONSTANT:
                 return f"{find}({inner[0]}, {inner[1]})"
             first, again = self.held(inner[0])
@@ -421,8 +445,18 @@ class Body:
         result = self.out.temporary()
         self.out.line(f"{result} = {self.value(node.operand)}")
         with self.block(f"if {result} is not NONE:"):
-            self.out.line(f"{result} = {self.module.helper(runtime.optional_index)}({result}, {self.value(node.key)})")
+            self.out.line(f"{result} = {self.finder(node)}({result}, {self.value(node.key)})")
         return result
+
+    def may_be_none(self, node: Index) -> bool:
+        """Whether the operand may be an optional without a value, in whose place no key is evaluated: no JSON is, and
+        what an expression gives may be."""
+        held = self.checked.type(node.operand)
+        return held.kind == "optional" or (held == DYN and not isinstance(node.operand, Ident | Select | Index))
+
+    def finder(self, node: Index) -> str:
+        optional = node.optional or self.checked.type(node.operand).kind == "optional"
+        return self.module.helper(runtime.optional_index if optional else runtime.index)
 
     def lazy(self, node: Call) -> str:
         """`x.or(y)` and `x.orValue(y)`: y only if x is none."""

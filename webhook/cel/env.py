@@ -34,6 +34,8 @@ class Env(msgspec.Struct, frozen=True, kw_only=True):
     objects: Mapping[str, Mapping[str, Type]]
     """The fields of each object type."""
     functions: Mapping[str, tuple[Overload, ...]]
+    optionals: frozenset[str] = frozenset()
+    """Those of the policy's variables that hold optionals, whatever is declared of them."""
 
 
 def object_type(name: str) -> Type:
@@ -140,7 +142,7 @@ def policy_env(
     authorizer: bool,
     variables: Mapping[str, Type] | None,
 ) -> Env:
-    """The environment of one expression of a policy. `variables` are the types of those defined before it; `None`
+    """The environment of one expression of a policy. `variables` are the types of those before it; `None`
     when the expression has no `variables` at all."""
     declared = {"object": DYN, "oldObject": DYN, "request": _REQUEST, "namespaceObject": _NAMESPACE}
     if params:
@@ -151,11 +153,12 @@ def policy_env(
     objects = dict(_OBJECTS)
     if variables is not None:
         declared["variables"] = VARIABLES
-        objects[VARIABLES.name] = variables
-    return Env(variables=declared, objects=objects, functions=functions)
+        objects[VARIABLES.name] = {name: variable_type(type) for name, type in variables.items()}
+    optionals = frozenset(name for name, type in (variables or {}).items() if type.kind == "optional")
+    return Env(variables=declared, objects=objects, functions=functions, optionals=optionals)
 
 
 def variable_type(type: Type) -> Type:
-    """What `variables.x` has as its type: dyn for objects, optionals and libraries' own types."""
+    """What is declared of a variable of that type: dyn for objects, optionals and libraries' own types."""
     simple = ("null", "bool", "int", "uint", "double", "string", "bytes", "timestamp", "duration", "list", "map")
     return type if type.kind in simple else DYN

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from webhook.cel.text import double_text
-from webhook.cel.values import Duration, Timestamp, Uint, go_name, key_from, type_name
+from webhook.cel.printed import printed
+from webhook.cel.values import Duration, Timestamp, Uint, go_name, type_name
 
 _RECEIVERS = (str, Timestamp, Duration)
 _ADDED = (int, Uint, float, str, bytes, Timestamp, Duration)
@@ -69,26 +69,11 @@ def misfit(name: str, arguments: tuple[Any, ...]) -> CelError:
 
 
 def no_such_key(key: Any) -> CelError:
-    return CelError(f"no such key: {key_text(key)}")
-
-
-def key_text(value: Any) -> str:
-    """A key or index as error texts print it."""
-    if value.__class__ is bool:
-        return "true" if value else "false"
-    if value is None:
-        return "null"
-    if value.__class__ is float:
-        return double_text(value)
-    if value.__class__ is list:
-        return f"[{', '.join(map(key_text, value))}]"
-    if isinstance(value, dict):
-        return "{" + ", ".join(f"{key_text(key_from(key))}: {key_text(held)}" for key, held in value.items()) + "}"
-    return str(value)
+    return CelError(f"no such key: {printed(key)}")
 
 
 def out_of_bounds(index: Any) -> CelError:
-    return CelError(f"index out of bounds: {index}")
+    return CelError(f"index out of bounds: {printed(index)}")
 
 
 def list_index_type(key: Any) -> CelError:

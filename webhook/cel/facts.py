@@ -102,6 +102,12 @@ def operands(node: Node, checked: Checked) -> tuple[Node, ...]:
     return children(node)
 
 
+def one_by_one(rows: tuple[Overload, ...], count: int) -> bool:
+    """Whether the server evaluates none of a call's operands after a failed one. Of two it evaluates both, unless the
+    checker left open which function that is."""
+    return count > 2 or (count == 2 and len(rows) > 1 and rows[0].function.isalpha())
+
+
 def sure_row(node: Node, checked: Checked) -> Overload | None:
     """The one row that a call means, if its arguments' static types leave nothing to test."""
     rows = checked.overloads.get(node.id, ())

@@ -19,7 +19,7 @@ from webhook.cel.codegen import METHODS, ROOTS, Context
 from webhook.cel.emit import Writer
 from webhook.cel.env import TYPES, VARIABLES
 from webhook.cel.equality import hashed_member, member
-from webhook.cel.facts import NOT_CONSTANT, Facts, children, hashes, operands
+from webhook.cel.facts import NOT_CONSTANT, Facts, children, hashes, one_by_one, operands
 from webhook.cel.metering import (
     Failure,
     attempt,
@@ -33,6 +33,8 @@ from webhook.cel.metering import (
     one_unit,
     over,
     presence,
+    raw_presence,
+    raw_step,
     step,
     truth,
     variable,
@@ -156,20 +158,22 @@ class _Meter:
             return self.assign(f"Optional({call})" if node.optional else call)
         assert not isinstance(node, Ident)  # noqa: S101 - every name stands for something
         operand = self.operand(node.operand, branch=branch)
-        optional = node.optional or self.checked.type(node.operand).kind == "optional"
+        raw = node.id in self.checked.raw
+        optional = node.optional or (self.checked.type(node.operand).kind == "optional" and not raw)
+        take = self.helper(raw_step if raw else step)
         self.settle()
         if isinstance(node, Select):
             key = self.module.constant(node.field)
-            return self.assign(f"{self.helper(step)}(S, {operand}, {key}, {optional})")
+            return self.assign(f"{take}(S, {operand}, {key}, {optional})")
         if self.facts[node.key.id].constant is not NOT_CONSTANT:
             key = self.emit(node.key)
-            return self.assign(f"{self.helper(step)}(S, {operand}, {key}, {optional})")
+            return self.assign(f"{take}(S, {operand}, {key}, {optional})")
         result = self.assign(operand)
-        with self.block(f"if {result}.__class__ is not Failure and {result} is not NONE:"):
+        with self.block(f"if {result}.__class__ is not Failure{'' if raw else f' and {result} is not NONE'}:"):
             # A computed key is an attribute of its own, which costs its units in place of the step's.
             key = self.emit(node.key, branch=True)
             self.settle()
-            self.out.line(f"{result} = {self.helper(step)}(S, {result}, {key}, {optional})")
+            self.out.line(f"{result} = {take}(S, {result}, {key}, {optional})")
         return result
 
     def operand(self, node: Node, *, branch: bool) -> str:
@@ -207,7 +211,9 @@ class _Meter:
             return self.assign(f"{forced} if {forced}.__class__ is Failure else True")
         operand = self.operand(node.operand, branch=True)
         self.settle()
-        return self.assign(f"{self.helper(presence)}(S, {operand}, {self.module.constant(node.field)})")
+        field = self.module.constant(node.field)
+        test = raw_presence if node.id in self.checked.raw else presence
+        return self.assign(f"{self.helper(test)}(S, {operand}, {field})")
 
     # -- calls
 
@@ -220,9 +226,7 @@ class _Meter:
             value = self.emit(arguments[0])
             constant = self.module.constant(self.facts[arguments[1].id].constant)
             return self.assign(f"{self.helper(attempt)}({self.helper(member)}, {value}, {constant})")
-        in_order = len(arguments) > 2 or (
-            len(arguments) == 2 and len(rows) > 1 and rows[0].function.isalpha()
-        )  # an operator evaluates both sides; what the checker left open takes its arguments one by one
+        in_order = one_by_one(rows, len(arguments))
         names = self.sequence(arguments) if in_order else [self.emit(argument) for argument in arguments]
         pattern = rows[0].pattern
         if pattern and self.facts[arguments[pattern].id].constant.__class__ is str:
@@ -314,16 +318,25 @@ class _Meter:
 
     def list_literal(self, node: ListLiteral) -> str:
         names = self.sequence(node.elements)
-        self.charge(LIST)
+        if not self.free(node):
+            self.charge(LIST)
         return self.literal(
             names, [f"({name},)" if at in node.optional else name for at, name in enumerate(names)], gathered
+        )
+
+    def free(self, node: Node) -> bool:
+        """Whether the server makes it when it compiles: also of constants that are no optionals and should be, which
+        gives an error each time."""
+        return self.facts[node.id].constant is not NOT_CONSTANT or (
+            isinstance(node, ListLiteral | MapLiteral) and all(map(self.free, children(node)))
         )
 
     def map_literal(self, node: MapLiteral) -> str:
         names = self.sequence(tuple(part for entry in node.entries for part in (entry.key, entry.value)))
         parts = [f"({names[2 * at]}, {names[2 * at + 1]}, {entry.optional})" for at, entry in enumerate(node.entries)]
         made = self.literal(names, parts, entered)
-        self.charge(MAP)  # not before it is made: a key that cannot be hashed ends all
+        if not self.free(node):
+            self.charge(MAP)  # not before it is made: a key that cannot be hashed ends all
         return made
 
     def literal(self, names: list[str], parts: list[str], make: Any) -> str:

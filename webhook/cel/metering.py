@@ -82,6 +82,23 @@ def step(activation: Any, operand: Any, key: Any, optional: bool) -> Any:
     return attempt(runtime.index, operand, key)
 
 
+def raw_step(activation: Any, operand: Any, key: Any, optional: bool) -> Any:
+    """A step where the server opens no optional (`Checked.raw`)."""
+    if operand.__class__ is not Optional:
+        return step(activation, operand, key, optional)
+    found = key if key.__class__ is Failure else attempt(_raw_index[optional], operand, key)
+    activation.cost += not optional
+    return found
+
+
+_raw_index: Final = (runtime.raw_index, runtime.raw_optional_index)
+
+
+def raw_presence(activation: Any, operand: Any, field: str) -> Any:
+    activation.cost += operand.__class__ is not Failure
+    return attempt(runtime.raw_has, operand, field)
+
+
 def presence(activation: Any, operand: Any, field: str) -> Any:
     if operand.__class__ is Failure:
         return operand

@@ -14,7 +14,8 @@ from collections.abc import Callable
 from types import CodeType, TracebackType
 from typing import Any, Final
 
-from webhook.cel.error import CelError, key_text
+from webhook.cel.error import CelError
+from webhook.cel.printed import printed
 from webhook.cel.values import key_from
 
 FAULTS: Final = (CelError, KeyError, TypeError, IndexError)
@@ -64,14 +65,14 @@ def fault(error: BaseException) -> str:
     if found is None:
         raise error
     if isinstance(error, KeyError):
-        return f"no such key: {key_text(key_from(error.args[0]))}"
+        return f"no such key: {printed(key_from(error.args[0]))}"
     if isinstance(error, IndexError):
         return f"index out of bounds: {found[0]}"
     text = str(error)
     if text.startswith("list indices"):
         return "unsupported index type 'string' in list"
     if "subscriptable" in text or "indices must be" in text:
-        return f"no such key: {key_text(found[0])}"
+        return f"no such key: {printed(found[0])}"
     raise error
 
 

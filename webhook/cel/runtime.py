@@ -10,7 +10,6 @@ from typing import Any
 from webhook.cel.equality import keys
 from webhook.cel.error import (
     CelError,
-    key_text,
     list_index_type,
     misfit,
     no_overload,
@@ -20,9 +19,11 @@ from webhook.cel.error import (
     out_of_bounds,
     unhashable,
 )
+from webhook.cel.printed import printed
 from webhook.cel.values import (
     ABSENT,
     NONE,
+    HeldKey,
     Map,
     Optional,
     Uint,
@@ -55,7 +56,7 @@ def index(operand: Any, key: Any) -> Any:
     """`operand[key]`."""
     found = _find(operand, key)
     if found is ABSENT:
-        raise out_of_bounds(key_of_list(key)) if operand.__class__ is list else no_such_key(key)
+        raise out_of_bounds(key) if operand.__class__ is list else no_such_key(key)
     return found
 
 
@@ -63,9 +64,8 @@ def _find(operand: Any, key: Any) -> Any:
     """The element, or `ABSENT`. Raises for keys that cannot be one."""
     kind = operand.__class__
     if kind is Optional:
-        return Optional(ABSENT) if operand is NONE else optional_index(operand, key)
-    if key.__class__ not in _KEYS:
-        raise CelError(f"invalid qualifier type: {go_name(key)}")
+        return NONE if operand.value is ABSENT else optional_index(operand, key)
+    _accept(key)
     if kind is list:
         position = key_of_list(key)
         return operand[position] if 0 <= position < len(operand) else ABSENT
@@ -86,7 +86,7 @@ def key_of_list(key: Any) -> int:
     if kind is float or kind is Uint:
         if (kind is Uint or key.is_integer()) and _LEAST <= key <= _MOST:
             return int(key)
-        raise CelError(f"unsupported index value {key_text(key)} in list")
+        raise CelError(f"unsupported index value {printed(key)} in list")
     raise list_index_type(key)
 
 
@@ -118,6 +118,31 @@ def optional_select(operand: Any, field: str) -> Optional:
     return NONE
 
 
+def raw_index(operand: Any, key: Any) -> Any:
+    """`operand[key]` and `operand.key` where the server opens no optional (`Checked.raw`)."""
+    if operand.__class__ is Optional:
+        _accept(key)
+        raise no_such_key(key)
+    return index(operand, key)
+
+
+def raw_optional_index(operand: Any, key: Any) -> Optional:
+    """`operand[?key]` and `operand.?key` where the server opens no optional."""
+    if operand.__class__ is Optional:
+        _accept(key)
+        return NONE
+    return optional_index(operand, key)
+
+
+def raw_has(operand: Any, field: str) -> bool:
+    return operand.__class__ is not Optional and has(operand, field)
+
+
+def _accept(key: Any) -> None:
+    if key.__class__ not in _KEYS:
+        raise CelError(f"invalid qualifier type: {go_name(key)}")
+
+
 def at_path(value: Any, *fields: str) -> Any:
     """The end of `value.?a.?b…`, or `ABSENT` where it breaks off."""
     for field in fields:
@@ -143,6 +168,8 @@ def optional_index(operand: Any, key: Any) -> Optional:
         if operand.value is ABSENT:
             return NONE
         operand = operand.value
+    if operand.__class__ is Optional:
+        return NONE  # only one is opened
     found = _find(operand, key)
     return NONE if found is ABSENT else Optional(found)
 
@@ -173,12 +200,13 @@ def pairs(value: Any) -> list[tuple[Any, Any]]:
 def insert(made: dict[Any, Any], key: Any, value: Any) -> None:
     """One entry of `transformMap` or `transformMapEntry`."""
     try:
-        key = key_of(key)
+        # A constant's key that can only be found by itself is the same one each time.
+        key = key if key.__class__ is HeldKey else key_of(key)
         known = key in made
     except Unhashable as error:
         raise unhashable(error.value) from None
     if known:
-        raise CelError(f"insert failed: key {key_from(key)} already exists")
+        raise CelError(f"insert failed: key {printed(key_from(key))} already exists")
     made[key] = value
 
 
@@ -186,7 +214,7 @@ def insert_all(made: dict[Any, Any], entries: Any) -> None:
     if not isinstance(entries, dict):
         raise misfit("cel.@mapInsert", (made, entries))
     for key, value in entries.items():
-        insert(made, key_from(key), value)
+        insert(made, key if key.__class__ is HeldKey else key_from(key), value)
 
 
 def finish_map(made: dict[Any, Any]) -> dict[Any, Any]:
@@ -211,7 +239,7 @@ def content_of(value: Any) -> Any:
 def optional_element(value: Any) -> list[Any]:
     """What `[?value]` adds."""
     if value.__class__ is not Optional:
-        raise CelError(f"cannot initialize optional list element from non-optional value {key_text(value)}")
+        raise CelError(f"cannot initialize optional list element from non-optional value {printed(value)}")
     return [] if value.value is ABSENT else [value.value]
 
 
@@ -240,7 +268,7 @@ def new_optional_map(pairs: list[tuple[Any, Any]]) -> dict[Any, Any]:
 def optional_entry(key: Any, value: Any) -> list[tuple[Any, Any]]:
     """What `{?key: value}` adds, or takes away."""
     if value.__class__ is not Optional:
-        shown = f"'{key_text(key)}' from non-optional value {key_text(value)}"
+        shown = f"'{printed(key)}' from non-optional value {printed(value)}"
         raise CelError(f"cannot initialize optional entry {shown}")
     return [(key, value.value)]
 

@@ -7,6 +7,8 @@ derived from the operands' sure types alone, and `dyn` is the answer where they 
 
 from __future__ import annotations
 
+import msgspec
+
 from webhook.cel.check import LOCAL, Checked
 from webhook.cel.dispatch import surely
 from webhook.cel.env import VARIABLES, Env
@@ -32,11 +34,11 @@ from webhook.cel.tree import (
 from webhook.cel.types import BOOL, DYN, INT, Type, list_of, map_of, optional_of
 
 
-def sure_types(checked: Checked, env: Env) -> dict[int, Type]:
-    """Types by node id."""
+def sure(checked: Checked, env: Env) -> Checked:
+    """The same tree with types that are sure."""
     walker = _Walker(checked, env)
     walker.visit(checked.tree)
-    return walker.types
+    return msgspec.structs.replace(checked, types=walker.types, raw=frozenset(walker.raw))
 
 
 class _Walker:
@@ -44,6 +46,7 @@ class _Walker:
         self.checked = checked
         self.env = env
         self.types: dict[int, Type] = {}
+        self.raw: set[int] = set()
         self.scopes: list[dict[str, Type]] = []
 
     def visit(self, node: Node) -> Type:
@@ -67,6 +70,8 @@ class _Walker:
                 return target if target.kind == "list" else list_of(DYN)
         for child in children(node) if not isinstance(node, Call) else operands(node, self.checked):
             self.visit(child)
+        if isinstance(node, Select | Index | Has) and self.is_raw(node.operand):
+            self.raw.add(node.id)
         match node:
             case Literal():
                 return self.checked.types[node.id]
@@ -90,6 +95,15 @@ class _Walker:
                 return self.call(self.checked.overloads[node.id], found)
             case Message() | Ident():
                 return DYN
+
+    def is_raw(self, node: Node) -> bool:
+        """Whether it is a step, of a chain that has not been optional so far, to what the checker calls an optional."""
+        if not isinstance(node, Select | Index) or node.id in self.checked.names or node.optional:
+            return False
+        operand = self.checked.types[node.operand.id]
+        if operand == VARIABLES and isinstance(node, Select):
+            return node.field in self.env.optionals
+        return operand.kind != "optional" and self.checked.types[node.id].kind == "optional"
 
     def select(self, node: Select) -> Type:
         operand = self.types[node.operand.id]
@@ -122,6 +136,8 @@ class _Walker:
         if len(rows) == 1 and rows[0].on_dyn is None:
             return _filled(rows[0].result, {})
         name, member = rows[0].function, rows[0].member
+        if name == "or":
+            return DYN  # what stands for nothing is not looked at, and the checker lets null pass
         every = [row.result for row in self.env.functions[name] if row.member == member]
         result = _same(every)
         return DYN if result.kind == "parameter" else _filled(result, {})

@@ -144,12 +144,14 @@ class Tracer:
 
     def _index(self, node: Index) -> Step:
         operand = self.step(node.operand)
-        if operand.failed or operand.value is NONE:
+        if operand.failed or (operand.value is NONE and node.id not in self._checked.raw):
             return Step(node, operand.value, (operand,), skipped=(node.key,))
         key = self.step(node.key)
         return Step(node, self._at(node, operand.value, key.value, optional=node.optional), (operand, key))
 
     def _at(self, node: Select | Index, operand: Any, key: Any, *, optional: bool) -> Any:
+        if node.id in self._checked.raw:
+            return attempt(runtime.raw_optional_index if optional else runtime.raw_index, operand, key)
         optional = optional or self._checked.type(node.operand).kind == "optional" or operand.__class__ is Optional
         return attempt(runtime.optional_index if optional else runtime.index, operand, key)
 
@@ -158,7 +160,8 @@ class Tracer:
             value = self._variable(node.field)
             return Step(node, value if value.__class__ is Failure else True, variable=node.field)
         operand = self.step(node.operand)
-        return Step(node, attempt(runtime.has, operand.value, node.field), (operand,))
+        has = runtime.raw_has if node.id in self._checked.raw else runtime.has
+        return Step(node, attempt(has, operand.value, node.field), (operand,))
 
     # -- calls and operators
 

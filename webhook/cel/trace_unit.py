@@ -12,13 +12,13 @@ from webhook.cel.check import Checked, check
 from webhook.cel.codegen import Context
 from webhook.cel.diagnostics import Failed
 from webhook.cel.emit import Module
-from webhook.cel.env import Env, policy_env, variable_type
+from webhook.cel.env import Env, policy_env
 from webhook.cel.facts import Facts, analyse
 from webhook.cel.fold import fold
 from webhook.cel.metering import Failure
 from webhook.cel.parser import parse
 from webhook.cel.recursion import room
-from webhook.cel.sure import sure_types
+from webhook.cel.sure import sure
 from webhook.cel.trace import Step, Tracer
 from webhook.cel.types import Type
 from webhook.cel.unit import CompileError, CompileErrors, Expression, Inputs, Variable
@@ -62,7 +62,7 @@ class TraceUnit:
         for variable in variables:
             ready, type = _ready(variable.text, env(), variable.path, version)
             self.variables[variable.name] = ready
-            types[variable.name] = variable_type(type)
+            types[variable.name] = type
         made = [
             _ready(each.text, env(authorizer=each.authorizer, with_variables=each.variables), each.path, version)
             for each in expressions
@@ -116,7 +116,7 @@ def _ready(text: str, env: Env, path: str, version: Version) -> tuple[_Ready, Ty
             validate(checked)
             folded = fold(checked)
             type = checked.type(checked.tree)
-            checked = msgspec.structs.replace(checked, types=sure_types(checked, env))
+            checked = sure(checked, env)
             return _Ready(checked, analyse(checked, folded)), type
     except Failed as failed:
         raise CompileErrors([CompileError(path=path, message=each.message) for each in failed.diagnostics]) from None

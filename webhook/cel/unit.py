@@ -18,13 +18,13 @@ from webhook.cel.check import check
 from webhook.cel.codegen import Context, generate
 from webhook.cel.diagnostics import Diagnostic, Failed, position
 from webhook.cel.emit import Module
-from webhook.cel.env import Env, policy_env, variable_type
+from webhook.cel.env import Env, policy_env
 from webhook.cel.facts import analyse
 from webhook.cel.fold import fold
 from webhook.cel.parser import parse
 from webhook.cel.recursion import room
 from webhook.cel.share import Key, Shared, Slot
-from webhook.cel.sure import sure_types
+from webhook.cel.sure import sure
 from webhook.cel.types import DYN, Type
 from webhook.cel.validate import validate
 from webhook.cel.versions import STORED, Version
@@ -248,7 +248,7 @@ def compile_unit(
         else:
             function = context.module.constant(slot.call)
         context.variables[variable.name] = (slot.number, function)
-        types[variable.name] = variable_type(slot.type)
+        types[variable.name] = slot.type
         bounds[variable.name] = (slot.number, slot.bound)
     compiled = [
         one(
@@ -291,7 +291,7 @@ def _compile(
         raise Failed([Diagnostic(-1, f"must evaluate to {expected} but got {type.runtime()}")])
     folded = fold(checked)
     # From here on a type is what a value surely has, not what the checker took it for.
-    checked = msgspec.structs.replace(checked, types=sure_types(checked, env))
+    checked = sure(checked, env)
     facts = analyse(checked, folded)
     if context.metered:
         return meter.generate_metered(context, checked, facts, prefix), type, None

@@ -100,7 +100,7 @@ class Optional:
         """Selection by a constant name, which generated code writes as a subscript."""
         held = self.value
         if held.__class__ is Optional:
-            return held[key]
+            return NONE  # only one is opened
         if held.__class__ is list:
             # What the subscript of a list raises, so that the error reads the same.
             raise TypeError("list indices must be integers")

@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import Any, Final
 
 from webhook.cel.equality import equal_or_error, equals, member
-from webhook.cel.error import NO_OVERLOAD, CelError, key_text, must_be_int, must_be_list, no_ability, no_overload
+from webhook.cel.error import NO_OVERLOAD, CelError, must_be_int, must_be_list, no_ability, no_overload
 from webhook.cel.overload import row
+from webhook.cel.printed import printed
 from webhook.cel.values import ABSENT, NONE, Duration, Map, Optional, Timestamp, Uint, type_name
 
 _SIZED: Final = (str, bytes, list, dict, Map)
@@ -167,7 +168,7 @@ def unwrap(values: list[Any]) -> list[Any]:
     found: list[Any] = []
     for value in values:
         if value.__class__ is not Optional:
-            raise CelError(f"value {key_text(value)} is not optional")
+            raise CelError(f"value {printed(value)} is not optional")
         if value.value is not ABSENT:
             found.append(value.value)
     return found

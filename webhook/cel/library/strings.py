@@ -7,9 +7,10 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from webhook.cel.error import CelError, key_text, misfit, no_ability, no_overload
+from webhook.cel.error import CelError, misfit, no_ability, no_overload
 from webhook.cel.overload import row
 from webhook.cel.patterns import Pattern, pattern_of
+from webhook.cel.printed import printed
 from webhook.cel.text import quote
 from webhook.cel.values import Optional, TypeValue
 
@@ -113,7 +114,7 @@ def last_index_of(text: str, part: str, *limit: int) -> int:
 def join(parts: list[Any], separator: str = "") -> str:
     for part in parts:
         if part.__class__ is not str:
-            raise CelError(f"join: invalid input: {key_text(part)}")
+            raise CelError(f"join: invalid input: {printed(part)}")
     return separator.join(parts)
 
 
