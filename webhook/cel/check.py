@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 
 from webhook.cel.diagnostics import Diagnostic, Failed, unsupported
-from webhook.cel.env import TYPES, Env
+from webhook.cel.env import NO_VALUES, TYPES, Env
 from webhook.cel.overload import Overload
 from webhook.cel.tree import (
     Bind,
@@ -132,6 +132,8 @@ class _Checker:
             return name, self.env.variables[name]
         if name in TYPES:
             return name, type_of(TYPES[name])
+        if name in NO_VALUES:
+            return name, type_of(NO_VALUES[name])
         return None
 
     def is_local(self, name: str) -> bool:

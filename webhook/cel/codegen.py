@@ -168,21 +168,28 @@ class Body:
             return self.optional_index(node)
         result = self.out.temporary()
         arguments = operands(node, self.checked)
-        first = self.crashing(node, arguments)
-        inner = self.spilled(arguments[:1] if first else arguments)
-        self.out.line(f"{result} = {self.combine(node, [*inner, first] if first else inner)}")
+        inner = self.both(arguments) if self.crashes_second(node, arguments) else self.spilled(arguments)
+        self.out.line(f"{result} = {self.combine(node, inner)}")
         return result
 
-    def crashing(self, node: Node, arguments: tuple[Node, ...]) -> str:
-        """The second of two operands, evaluated first, where it may crash: then it does not matter that the other
-        fails, for the server evaluates both. Empty if that is not so."""
-        if not isinstance(node, Call) or len(arguments) != 2 or not self.facts[arguments[1].id].crashes:
-            return ""
-        if one_by_one(self.checked.overloads[node.id], 2):
-            return ""
-        held = self.out.temporary()
-        self.out.line(f"{held} = {self.value(arguments[1])}")
-        return held
+    def crashes_second(self, node: Node, arguments: tuple[Node, ...]) -> bool:
+        """Whether the second of two operands may crash though the first has failed: the server evaluates both."""
+        if not isinstance(node, Call) or len(arguments) != 2 or not self.facts[arguments[0].id].fails:
+            return False
+        return self.facts[arguments[1].id].crashes and not one_by_one(self.checked.overloads[node.id], 2)
+
+    def both(self, arguments: tuple[Node, ...]) -> list[str]:
+        """Two operands, the second evaluated first: its crash comes before an error of the first, its error after."""
+        second, error = self.out.temporary(), self.out.temporary("x")
+        self.out.line(f"{error} = None")
+        with self.block("try:"):
+            self.out.line(f"{second} = {self.value(arguments[1])}")
+        with self.out.block("except FAULTS as error:"):
+            self.out.line(f"{error} = fault(error)")
+        first = self.out.temporary()
+        self.out.line(f"{first} = {self.value(arguments[0])}")
+        self.out.line(f"if {error} is not None: raise CelError({error})")
+        return [first, second]
 
     def pure(self, node: Node) -> str:
         """The node as one Python expression."""

@@ -56,17 +56,7 @@ TYPES: Final[Mapping[str, Type]] = {
     "google.protobuf.Timestamp": TIMESTAMP,
     "google.protobuf.Duration": DURATION,
     "optional_type": optional_of(DYN),
-    **{
-        name: parse_type(name)
-        for name in (
-            "net.IP",
-            "net.CIDR",
-            "kubernetes.URL",
-            "kubernetes.Quantity",
-            "kubernetes.Semver",
-            "kubernetes.NamedFormat",
-        )
-    },
+    **{name: parse_type(name) for name in ("net.IP", "net.CIDR")},
 }
 """What a type's name means as a value."""
 
@@ -130,6 +120,14 @@ _OBJECTS: Final[Mapping[str, Mapping[str, Type]]] = {
         "status": object_type("kubernetes.NamespaceStatus"),
     },
 }
+
+NO_VALUES: Final[Mapping[str, Type]] = {
+    "duration": DURATION,
+    "timestamp": TIMESTAMP,
+    "google.protobuf.Any": DYN,
+    **{name: object_type(name) for name in _OBJECTS},
+}
+"""Types whose names the checker knows, and which cannot be had as values."""
 
 _AUTHORIZER: Final = parse_type("kubernetes.authorization.Authorizer")
 _RESOURCE_CHECK: Final = parse_type("kubernetes.authorization.ResourceCheck")

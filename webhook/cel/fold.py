@@ -11,7 +11,7 @@ from typing import Any, Final
 from webhook.cel.check import LOCAL, Checked
 from webhook.cel.diagnostics import Diagnostic, Failed
 from webhook.cel.dispatch import dispatcher
-from webhook.cel.env import TYPES
+from webhook.cel.env import NO_VALUES, TYPES
 from webhook.cel.error import CelError
 from webhook.cel.facts import NOT_CONSTANT, children
 from webhook.cel.patterns import compile_pattern
@@ -75,6 +75,8 @@ def _look(node: Node, checked: Checked, found: dict[int, Any]) -> None:
             pattern = found.get(node.arguments[0 if node.target is not None else -1].id)
             if pattern.__class__ is str:
                 compile_pattern(pattern)
+        case Ident() | Select() if checked.names.get(node.id) in NO_VALUES:
+            _no_type(checked.type(node), checked.names[node.id])
         case Ident(name=name) if checked.names.get(node.id) == LOCAL and name not in TYPES:
             # Whatever is of type `type` is looked for among the types.
             _no_type(checked.type(node), name)

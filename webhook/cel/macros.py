@@ -42,6 +42,8 @@ def expand_member(
             name = _variable(arguments[0], "argument is not an identifier")
             body = arguments[-1] if function == "map" else None
             predicate = arguments[1] if function == "filter" or count == 3 else None
+            if body is None:
+                _reachable(arguments[0], arguments[0].at)
             return Fold(id=new_id(), at=at, macro=function, range=target, variable=name, predicate=predicate, body=body)
         case (("all" | "exists" | "exists_one" | "existsOne"), 3):
             first, second = _two(arguments)
@@ -56,6 +58,8 @@ def expand_member(
             )
         case (("transformList" | "transformMap" | "transformMapEntry"), (3 | 4)):
             first, second = _two(arguments)
+            if function == "transformMap":
+                _reachable(arguments[0], at)
             return Fold(
                 id=new_id(),
                 at=at,
@@ -68,8 +72,9 @@ def expand_member(
             )
         case (("optMap" | "optFlatMap"), 2):
             argument = arguments[0]
-            if not isinstance(argument, Ident) or argument.name.startswith("."):
+            if not isinstance(argument, Ident):
                 raise MacroError(argument.at, f"{function}() variable name must be a simple identifier")
+            _reachable(argument, at)
             return Bind(
                 id=new_id(),
                 at=at,
@@ -89,11 +94,17 @@ def expand_member(
 
 
 def _variable(argument: Node, otherwise: str) -> str:
-    if not isinstance(argument, Ident) or argument.name.startswith("."):
+    if not isinstance(argument, Ident):
         raise MacroError(argument.at, otherwise)
     if argument.name in _ACCUMULATORS:
         raise MacroError(argument.at, "iteration variable overwrites accumulator variable")
     return argument.name
+
+
+def _reachable(argument: Node, at: int) -> None:
+    """A variable may be called `.x`, and cannot be reached by that name: not by the macro's own steps either."""
+    if isinstance(argument, Ident) and argument.name.startswith("."):
+        raise MacroError(at, f"undeclared reference to '{argument.name}' (in container '')")
 
 
 def _two(arguments: tuple[Node, ...]) -> tuple[str, str]:

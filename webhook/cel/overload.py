@@ -46,7 +46,7 @@ class Overload(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def parameters(self) -> tuple[Type, ...]:
-        """The type parameters of the signature."""
+        """The type parameters of the signature, in the order in which the server numbers them."""
         found: dict[Type, None] = {}
 
         def walk(type: Type) -> None:
@@ -55,7 +55,7 @@ class Overload(msgspec.Struct, frozen=True, kw_only=True):
             for argument in type.arguments:
                 walk(argument)
 
-        for type in (*self.arguments, self.result):
+        for type in (self.result, *self.arguments):
             walk(type)
         return tuple(found)
 

@@ -262,6 +262,9 @@ class _Parser:
         sign = self.accept("-")
         token = self.token
         at = sign.at if sign else token.at
+        if sign:
+            # What is wrong with the number is said of its sign.
+            self.problems[:] = [Diagnostic(at, each.message) if each.at == token.at else each for each in self.problems]
         if token.kind == "int" and not sign and token.value > INT_MAX:
             self.problems.append(Diagnostic(at, "invalid int literal"))
         if token.kind not in ("int", "double"):
@@ -274,7 +277,7 @@ class _Parser:
     def name(self, dot: str) -> Node:
         """A name, or a call of a global function."""
         token = self.advance()
-        if token.text in RESERVED:
+        if token.text in RESERVED and self.token.kind != "{":
             self.problems.append(Diagnostic(token.at, f"reserved identifier: {token.text}"))
         if self.token.kind != "(":
             return Ident(id=self.id(), at=token.at, name=dot + token.text)

@@ -30,8 +30,8 @@ def validate(checked: Checked) -> None:
             case Call(function=("duration" | "timestamp") as function, arguments=(Literal() as argument,)):
                 if argument.kind in ("string", "int", "null") and _fails(checked, node, argument.value):
                     problems.append(Diagnostic(argument.at, f"invalid {function} argument"))
-            case Call(function="matches", target=target) if target is not None:
-                pattern = node.arguments[-1]
+            case Call(function="matches", arguments=(pattern, *_)):
+                # In `matches(text, pattern)` the server takes the text for the pattern.
                 if isinstance(pattern, Literal) and pattern.kind == "string" and not _compiles(pattern.value):
                     problems.append(Diagnostic(pattern.at, "invalid matches argument"))
             case ListLiteral() if homogeneous:

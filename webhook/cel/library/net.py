@@ -162,8 +162,8 @@ def parse_address(text: str) -> tuple[IP, str]:
     return IP(_v6(address), 128), zone
 
 
-def _parse_text(text: str, error: BadAddress) -> str:
-    at = f' (at "{error.at}")' if error.at else ""
+def parse_text(text: str, error: BadAddress) -> str:
+    at = f" (at {go_quote(error.at)})" if error.at else ""
     return f"ParseAddr({go_quote(text)}): {error.message}{at}"
 
 
@@ -172,7 +172,7 @@ def ip(text: str) -> IP:
         found, zone = parse_address(text)
     except BadAddress as error:
         raise CelError(
-            f"IP Address {go_quote(text)} parse error during conversion from string: {_parse_text(text, error)}"
+            f"IP Address {go_quote(text)} parse error during conversion from string: {parse_text(text, error)}"
         ) from None
     if zone:
         raise CelError(f"IP address {go_quote(text)} with zone value is not allowed")
@@ -210,7 +210,7 @@ def _cidr(text: str) -> CIDR:
     try:
         found, zone = parse_address(address)
     except BadAddress as error:
-        raise CelError(where + _parse_text(address, error)) from None
+        raise CelError(where + parse_text(address, error)) from None
     if zone:
         raise CelError(f"{where}IPv6 zones cannot be present in a prefix")
     if not re.fullmatch(r"[0-9]+", bits, re.ASCII) or (len(bits) > 1 and bits[0] == "0") or len(bits) > 3:

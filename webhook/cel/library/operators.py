@@ -291,12 +291,12 @@ OVERLOADS: Final = (
     row("_[_](optional_type(list(T)), int) -> optional_type(T)", runtime.optional_index, on_dyn=runtime.index),
     row("_[_](optional_type(map(K, V)), K) -> optional_type(V)", runtime.optional_index, on_dyn=runtime.index),
     row("_[?_](list(T), int) -> optional_type(T)", runtime.optional_index, on_dyn=runtime.optional_index),
-    row("_[?_](map(K, V), K) -> optional_type(V)", runtime.optional_index, on_dyn=runtime.optional_index),
     row(
         "_[?_](optional_type(list(T)), int) -> optional_type(T)",
         runtime.optional_index,
         on_dyn=runtime.optional_index,
     ),
+    row("_[?_](map(K, V), K) -> optional_type(V)", runtime.optional_index, on_dyn=runtime.optional_index),
     row(
         "_[?_](optional_type(map(K, V)), K) -> optional_type(V)",
         runtime.optional_index,

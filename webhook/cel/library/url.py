@@ -8,7 +8,7 @@ from typing import Final
 
 from webhook.cel.equality import Library
 from webhook.cel.error import CelError
-from webhook.cel.library.net import BadAddress, parse_address
+from webhook.cel.library.net import BadAddress, parse_address, parse_text
 from webhook.cel.overload import row
 from webhook.cel.text import go_quote
 from webhook.cel.values import register
@@ -157,7 +157,7 @@ def _bracketed(host: str) -> str:
     try:
         read, _ = parse_address(plain)
     except BadAddress as error:
-        raise _Bad(f"invalid host: ParseAddr({go_quote(plain)}): {error.args[0]}") from None
+        raise _Bad(f"invalid host: {parse_text(plain, error)}") from None
     if read.bits == 32:
         raise _Bad("invalid IP-literal")
     return f"[{plain}]{port}"
