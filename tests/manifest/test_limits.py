@@ -153,6 +153,28 @@ def test_what_stays_far_below_is_not_counted(bench: Bench, metered: list[str]) -
     assert metered == []
 
 
+def test_of_many_validations_each_has_iterations_of_its_own(bench: Bench, metered: list[str]) -> None:
+    """One that may run few iterations takes none from those that need many."""
+    labels = {f"app.example.com/{each}": f"v{each}" for each in range(6)}
+    environment = [{"name": f"E{each}", "value": "v" * 20} for each in range(40)]
+    containers = [{"name": f"c{each}", "image": f"x{each}", "env": environment} for each in range(7)]
+    pod = {
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {"name": "p", "labels": labels},
+        "spec": {"containers": containers},
+    }
+    steep = [
+        f"object.metadata.labels.all(k, object.metadata.labels[k].matches('^[a-z0-9.-]{{0,{40 + each}}}$'))"
+        for each in range(9)
+    ]
+    flat = [
+        f"object.spec.containers.all(c, c.env.all(e, e.name != '{each}' || c.name == e.value))" for each in range(91)
+    ]
+    assert said(bench.verdict(bench.policy([*steep, *flat]), pod)) == []
+    assert metered == []
+
+
 class TestLeaving:
     """Policies that the fast form gives up half-way: nothing of what it has said may stay."""
 
@@ -176,7 +198,7 @@ class TestLeaving:
         assert run(bench, few, [text]) == []
         assert metered == []
         grants = Grants.at
-        narrow: dict[str, Any] = {"grant": (10, 40)}
+        narrow: dict[str, Any] = {"grants": ((10, 40),)}
         monkeypatch.setattr(Grants, "at", lambda self, size: _replaced(grants(self, size), **narrow))
         assert run(bench, few, [text]) == []
         assert metered == ["p.example.com"]

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Sequence
+from functools import cache
 from typing import Final, Protocol, cast
 
 import msgspec
@@ -27,7 +28,7 @@ _ENDLESS: Final = 1 << 60
 _WEIGHTS: Final = tuple(1 << power for power in range(22, 9, -1))
 """Weights that variables' values may be assumed to have."""
 _CHOICES: Final = (_ENDLESS, *(1 << power for power in range(22, 2, -1)))
-"""How many iterations may be granted to the expressions of a policy."""
+"""How many iterations may be granted to an expression."""
 
 
 def size_class(size: int) -> int:
@@ -94,9 +95,14 @@ def _variable(bound: Bound, size: int) -> VariableLimit:
 
 
 class Granted(msgspec.Struct, frozen=True):
-    """What the fast form of a policy may do at one size."""
+    """What the fast form of a policy may do at one size.
 
-    grant: Grant
+    Only what it evaluates whenever the server does is granted iterations; whatever else it is asked for was reckoned
+    with in full.
+    """
+
+    grants: tuple[Grant, ...]
+    """Of each `Demand.run`, in order."""
     fair: bool = False
     """Whether it holds only if no validation has an error."""
     ask: tuple[int, ...] = ()
@@ -110,7 +116,7 @@ class _Costs(Protocol):
     """How costs are read from bounds."""
 
     def run(self, bound: Bound, iterations: int) -> float:
-        """Of an expression that the fast form evaluates."""
+        """Of an expression that the fast form evaluates with so many iterations."""
 
     def maybe(self, bound: Bound) -> float:
         """Of one that it may leave out."""
@@ -129,7 +135,8 @@ class _Strict:
         self._size = size
 
     def run(self, bound: Bound, iterations: int) -> float:
-        return at(bound.whole, self._size) if iterations == _ENDLESS else at_most(bound.granted, self._size, iterations)
+        whole = at(bound.whole, self._size)
+        return whole if iterations == _ENDLESS else min(whole, at_most(bound.granted, self._size, iterations))
 
     def maybe(self, bound: Bound) -> float:
         return at(bound.whole, self._size)
@@ -174,22 +181,22 @@ def granted(bounds: Sequence[Bound | None], demands: Sequence[Demand], shared: S
         return None
     found = _iterations(known, demands, shared, size, _Strict(SIZES[size]))
     if found is not None:
-        return Granted(grant(found))
+        return Granted(found)
     for weight in _WEIGHTS:
         found = _iterations(known, demands, shared, size, _Fair(SIZES[size], weight))
         if found is not None:
             built = {place for demand in demands for each in demand.maybe for place in known[each].uses}
             heavy = tuple(sorted(place for place in built if _limit(limits, place).weight > weight))
-            return Granted(grant(found), fair=True, ask=tuple(sorted(variables)), weigh=heavy, weight=weight)
+            return Granted(found, fair=True, ask=tuple(sorted(variables)), weigh=heavy, weight=weight)
     return None
 
 
 def _iterations(
     bounds: Sequence[Bound], demands: Sequence[Demand], shared: Shared, size: int, costs: _Costs
-) -> int | None:
-    """How many iterations keep every expression within its limit and every demand within its budget."""
+) -> tuple[Grant, ...] | None:
+    """Iterations that keep every expression within its limit and every demand within its budget."""
     limits = variable_limits(shared, size).limits
-    fixed: list[float] = []
+    found: list[Grant] = []
     for demand in demands:
         optional = [costs.maybe(bounds[each]) for each in demand.maybe]
         total = sum(optional)
@@ -204,15 +211,43 @@ def _iterations(
                 total += costs.variable(limit, sure=sure)
         if total > demand.budget or any(cost > LIMIT for cost in optional):
             return None
-        fixed.append(total)
-    for iterations in _CHOICES:
-        if all(
-            total + sum(costs.run(bounds[each], iterations) for each in demand.run) <= demand.budget
-            and all(costs.run(bounds[each], iterations) <= LIMIT for each in demand.run)
-            for total, demand in zip(fixed, demands, strict=True)
-        ):
-            return iterations
-    return None
+        shares = _shares([bounds[each] for each in demand.run], demand.budget - total, costs)
+        if shares is None:
+            return None
+        found.extend(map(grant, shares))
+    return tuple(found)
+
+
+def _shares(bounds: Sequence[Bound], budget: float, costs: _Costs) -> list[int] | None:
+    """Iterations of each expression: as many as its own limit allows. Where that is too much for what is left of a
+    budget, first as many for all of them as fit, then more for those that cost little."""
+
+    @cache
+    def price(at: int, choice: int) -> float:
+        return costs.run(bounds[at], _CHOICES[choice])
+
+    everyone = range(len(bounds))
+    widest: list[int] = []
+    for each in everyone:
+        first = next((choice for choice in range(len(_CHOICES)) if price(each, choice) <= LIMIT), None)
+        if first is None:
+            return None
+        widest.append(first)
+    for narrow in range(len(_CHOICES)):
+        found = [max(narrow, first) for first in widest]
+        left = budget - sum(map(price, everyone, found))
+        if left >= 0:
+            break
+    else:
+        return None
+    for wide in reversed(range(narrow)):
+        for each in sorted(everyone, key=lambda each: price(each, found[each])):
+            wanted = max(wide, widest[each])
+            more = price(each, wanted) - price(each, found[each])
+            if more <= left:
+                left -= more
+                found[each] = wanted
+    return [_CHOICES[choice] for choice in found]
 
 
 def _limit(limits: Sequence[VariableLimit | None], place: int) -> VariableLimit:

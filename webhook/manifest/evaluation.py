@@ -148,12 +148,12 @@ class Evaluator:
             found = self._known[size] = self._grants.at(size)
             return found
 
-    def conditions_met(self, run: Run, granted: Granted) -> list[str] | None:
-        """The distinct errors of the match conditions; None when one is false, whatever the others say. May raise
-        `Leave`."""
+    def conditions_met(self, run: Run) -> list[str] | None:
+        """The distinct errors of the match conditions; None when one is false, whatever the others say. Only of a
+        policy that is `granted` something. May raise `Leave`."""
         if self._asked not in run.met:
             activation = run.conditions()
-            activation.left, activation.spare = granted.grant
+            activation.left, activation.spare = NO_END
             run.met[self._asked] = self._condition_errors(activation)
         return run.met[self._asked]
 
@@ -228,15 +228,14 @@ class Evaluator:
             activation.grants = variable_limits(self._unit.shared, size).grants
         granted = self.granted(size)
         if granted is not None:
-            activation.left, activation.spare = granted.grant
             try:
                 if self._asked:
-                    errors = self._conditions_met(run, param, context, granted)
+                    errors = self._conditions_met(run, param, context)
                     if errors is None:
                         return None
                     if errors:
                         return (Failure(aggregated(errors), error=True),) if self._spec.fail else None
-                found = self._quickly(activation, annotations, granted.fair)
+                found = self._quickly(activation, annotations, granted)
                 if granted.ask:
                     self.hold(granted, activation)
                 return found
@@ -260,12 +259,11 @@ class Evaluator:
         if any(weigh(memo[place]) > granted.weight for place in granted.weigh):
             raise Leave
 
-    def _conditions_met(self, run: Run, param: Any, context: Context, granted: Granted) -> list[str] | None:
+    def _conditions_met(self, run: Run, param: Any, context: Context) -> list[str] | None:
         """`conditions_met`, for one param."""
         if param is None:
-            return self.conditions_met(run, granted)
+            return self.conditions_met(run)
         activation = self._unit.activation(with_params(condition_inputs(context), param))
-        activation.left, activation.spare = granted.grant
         return self._condition_errors(activation)
 
     def _size_of(self, param: Any) -> int:
@@ -281,24 +279,27 @@ class Evaluator:
         self,
         activation: Activation,
         annotations: dict[str, list[str]] | None,
-        fair: bool,
+        granted: Granted,
     ) -> Sequence[Failure]:
-        """Without counting. Raises `Leave` when limits of cost may be near, and with `fair` when a validation has an
-        error: what the server goes on to evaluate then is not known."""
+        """Without counting. Raises `Leave` when limits of cost may be near, and where fairness was granted when a
+        validation has an error: what the server goes on to evaluate then is not known."""
         failures: list[Failure] = []
-        for each in self._validations:
+        for each, (left, spare) in zip(self._validations, granted.grants, strict=True):
+            activation.left, activation.spare = left, spare
             try:
                 if each.call(activation) is not True:
+                    activation.left, activation.spare = NO_END
                     text = "" if annotations is None else _message(each, activation)
                     failures.append(Failure(text, each.index))
             except FAULTS as error:
                 text = failed(each.expression, fault(error))
-                if fair:
+                if granted.fair:
                     raise Leave from None
                 if self._spec.fail:
                     failures.append(Failure(text, each.index, error=True))
         if annotations is None or not self._annotations:
             return failures
+        activation.left, activation.spare = NO_END
         found: list[tuple[str, Any]] = []
         for key, call, expression in self._annotations:
             try:

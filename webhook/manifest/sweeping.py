@@ -10,8 +10,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
-from webhook.cel.activation import Activation, Grant
-from webhook.cel.limits import Granted
+from webhook.cel.activation import Activation
 from webhook.cel.share import Shared
 from webhook.errors import DeadlineExceeded
 from webhook.manifest.evaluation import Call, Evaluator, Run
@@ -21,8 +20,11 @@ from webhook.sweep import Sweep
 _CHUNK = 16
 """Policies between two looks at the clock."""
 
-_Row = tuple[int, Grant, tuple[Call, ...], Callable[[Activation], None] | None]
-"""The member's number, what it is granted, its validations, and what has to hold of variables besides."""
+_Step = tuple[int, int, Call]
+"""What a validation is granted, now and after a look at the clock, and the validation."""
+
+_Row = tuple[int, tuple[_Step, ...], Callable[[Activation], None] | None]
+"""The member's number, its validations, and what has to hold of variables besides."""
 
 
 class Fellows:
@@ -54,7 +56,7 @@ class _Granted:
         self.rows: dict[int, _Row] = {}
         self.apart: list[int] = []
         """Members whose cost has to be looked at more closely."""
-        self.lead: tuple[Evaluator, Granted] | None = None
+        self.lead: Evaluator | None = None
         """Who may evaluate the match conditions."""
         for number, member in enumerate(members):
             granted = member.granted(size)
@@ -62,8 +64,9 @@ class _Granted:
                 self.apart.append(number)
                 continue
             hold = partial(member.hold, granted) if granted.ask else None
-            self.rows[number] = (number, granted.grant, member.validations, hold)
-            self.lead = self.lead or (member, granted)
+            steps = tuple((*grant, call) for grant, call in zip(granted.grants, member.validations, strict=True))
+            self.rows[number] = (number, steps, hold)
+            self.lead = self.lead or member
         self.chunks = _chunks([*self.rows.values()])
 
 
@@ -88,9 +91,8 @@ class _Sweep:
             granted = self._by_size[run.size] = _Granted(self._members, run.size)
         if granted.lead is None:
             return everyone
-        member, lead = granted.lead
         try:
-            errors = member.conditions_met(run, lead)
+            errors = granted.lead.conditions_met(run)
         except Exception:  # each member says for itself what is wrong
             return everyone
         if errors is None:
@@ -119,14 +121,15 @@ class _Sweep:
             except DeadlineExceeded:
                 found.extend(row[0] for row in chunk)
                 continue
-            for number, grant, calls, hold in chunk:
-                activation.left, activation.spare = grant
+            for number, steps, hold in chunk:
                 try:
-                    for call in calls:
+                    for left, spare, call in steps:
+                        activation.left = left
+                        activation.spare = spare
                         if call(activation) is not True:
                             found.append(number)
                             if hold is None:
-                                run.told[self._members[number]] = _rest(calls, call, activation)
+                                run.told[self._members[number]] = _rest(steps, call, activation)
                             break
                     else:
                         if hold is not None:
@@ -137,12 +140,19 @@ class _Sweep:
         return found
 
 
-def _rest(calls: Sequence[Call], failed: Call, activation: Activation) -> tuple[int, ...]:
+def _rest(steps: Sequence[_Step], failed: Call, activation: Activation) -> tuple[int, ...]:
     """Which validations fail, the first of them known. Raises what expressions raise."""
-    if len(calls) == 1:
+    if len(steps) == 1:
         return _FIRST
-    first = calls.index(failed)
-    return (first, *(place for place in range(first + 1, len(calls)) if calls[place](activation) is not True))
+    places: list[int] = []
+    for place, (left, spare, call) in enumerate(steps):
+        if call is failed:
+            places.append(place)
+        elif places:
+            activation.left, activation.spare = left, spare
+            if call(activation) is not True:
+                places.append(place)
+    return tuple(places)
 
 
 _FIRST = (0,)
