@@ -18,10 +18,10 @@ from typing import Any
 import pytest
 
 from tests.e2e.oracle import comparison
-from tests.e2e.oracle.comparison import AGREE, REFUSED, Difference, Question, canonical, compare, smallest
+from tests.e2e.oracle.comparison import AGREE, REFUSED, Difference, Question, canonical, compare, difference, smallest
 from tests.e2e.oracle.expressions import Generator, Variable
 from tests.e2e.oracle.process import Oracle
-from tests.e2e.oracle.questions import Held, objects, questions
+from tests.e2e.oracle.questions import ANSWERS, Held, kept, objects, questions
 from webhook.cel.types import DYN, INT
 
 EXPRESSIONS = int(os.environ.get("WOULDBLOCK_ORACLE_EXPRESSIONS", "20000"))
@@ -106,6 +106,17 @@ def test_it_gives_back_the_stored_costs(oracle: Oracle, corpora: Path) -> None:
         if said.get("cost") != row["k8s_cost"] or ("error" in row and said.get("error") != row["error"])
     ]
     assert len(rows) > 800
+    assert not unequal, "\n".join(unequal)
+
+
+def test_it_gives_back_the_kept_answers(oracle: Oracle) -> None:
+    answers = oracle.ask([kept(each).asked() for each in ANSWERS])
+    unequal = [
+        f"{answer}\n  said {said}"
+        for answer, said in zip(ANSWERS, answers, strict=True)
+        if difference(answer["answer"], said) != AGREE
+    ]
+    assert len(ANSWERS) > 200
     assert not unequal, "\n".join(unequal)
 
 

@@ -81,10 +81,13 @@ def check(tree: Node, env: Env) -> Checked:
     if checker.problems:
         raise Failed(checker.problems)
     substitute = checker.bindings.substitute
+    types = {id: substitute(type, open_is_dyn=True) for id, type in checker.types.items()}
+    # Whatever is of type `type` is looked for among the types, a macro's variable too.
+    named = {id: name for id, name in checker.locals.items() if types[id].kind == "type" and name in TYPES}
     return Checked(
         tree=tree,
-        types={id: substitute(type, open_is_dyn=True) for id, type in checker.types.items()},
-        names=checker.names,
+        types=types,
+        names=checker.names | named,
         overloads=checker.overloads,
         static=frozenset(checker.static),
     )
@@ -98,6 +101,8 @@ class _Checker:
         self.problems: list[Diagnostic] = []
         self.types: dict[int, Type] = {}
         self.names: dict[int, str] = {}
+        self.locals: dict[int, str] = {}
+        """Names that stand for a macro's variable, by node id."""
         self.overloads: dict[int, tuple[Overload, ...]] = {}
         self.static: set[int] = set()
         self.range_at: dict[int, int] = {}
@@ -146,6 +151,8 @@ class _Checker:
         if found is None:
             return self.undeclared(node.at, node.name)
         self.names[node.id], type = found
+        if found[0] == LOCAL:
+            self.locals[node.id] = node.name
         return type
 
     def undeclared(self, at: int, name: str) -> Type:

@@ -108,6 +108,12 @@ def one_by_one(rows: tuple[Overload, ...], count: int) -> bool:
     return count > 2 or (count == 2 and len(rows) > 1 and rows[0].function.isalpha())
 
 
+def in_list(node: Call, checked: Checked) -> bool:
+    """Whether the checker knows that `in` looks into a list."""
+    rows = checked.overloads[node.id]
+    return len(rows) == 1 and rows[0].arguments[1].kind == "list"
+
+
 def sure_row(node: Node, checked: Checked) -> Overload | None:
     """The one row that a call means, if its arguments' static types leave nothing to test."""
     rows = checked.overloads.get(node.id, ())

@@ -13,7 +13,7 @@ from webhook.cel.diagnostics import Diagnostic, Failed
 from webhook.cel.dispatch import dispatcher
 from webhook.cel.env import NO_VALUES, TYPES
 from webhook.cel.error import CelError
-from webhook.cel.facts import NOT_CONSTANT, children
+from webhook.cel.facts import NOT_CONSTANT, children, in_list
 from webhook.cel.patterns import compile_pattern
 from webhook.cel.tree import Bind, Call, Fold, Ident, Index, ListLiteral, Literal, MapLiteral, Node, Select
 from webhook.cel.types import Type
@@ -61,7 +61,7 @@ def _constant(node: Node, checked: Checked, found: dict[int, Any]) -> Any:
             pairs = [(found[entry.key.id], found[entry.value.id]) for entry in node.entries]
             return _instantiate(lambda: _constant_map(pairs))
         case Call(function="@in", arguments=(_, container)) if found.get(container.id) == []:
-            return False
+            return False if in_list(node, checked) else NOT_CONSTANT
         case Call(function=function, target=None, arguments=(argument,)) if function in _CONVERSIONS:
             if argument.id in found:
                 return _instantiate(lambda: convert(checked, node, found[argument.id]))

@@ -19,7 +19,7 @@ from webhook.cel.codegen import METHODS, ROOTS, Context
 from webhook.cel.emit import Writer
 from webhook.cel.env import TYPES, VARIABLES
 from webhook.cel.equality import hashed_member, member
-from webhook.cel.facts import NOT_CONSTANT, Facts, children, hashes, one_by_one, operands
+from webhook.cel.facts import NOT_CONSTANT, Facts, children, hashes, in_list, one_by_one, operands
 from webhook.cel.metering import (
     Failure,
     attempt,
@@ -222,7 +222,7 @@ class _Meter:
             return self.lazy(node)
         arguments = operands(node, self.checked)
         rows = self.checked.overloads[node.id]
-        if node.function == "@in" and self.is_set(arguments[1]):
+        if node.function == "@in" and in_list(node, self.checked) and self.is_set(arguments[1]):
             value = self.emit(arguments[0])
             constant = self.module.constant(self.facts[arguments[1].id].constant)
             return self.assign(f"{self.helper(attempt)}({self.helper(member)}, {value}, {constant})")

@@ -10,8 +10,9 @@ from collections.abc import Callable, Sequence
 from fractions import Fraction
 from typing import Any, Final
 
+from webhook.cel.equality import Library
 from webhook.cel.library.formats import Format
-from webhook.cel.library.net import CIDR
+from webhook.cel.library.net import CIDR, IP
 from webhook.cel.overload import Overload
 from webhook.cel.patterns import Pattern
 from webhook.cel.values import NONE, Map, Optional
@@ -26,14 +27,16 @@ Cost = Callable[[Sequence[Any], Any], int]
 
 
 def size(value: Any) -> int:
-    """Code points, bytes, entries; 1 for everything else."""
+    """Code points, bytes, entries; bytes of an address, and of a network's prefix; 1 for everything else."""
     if value.__class__ in (str, bytes, list, dict, Map):
         return len(value)
     if value.__class__ is Pattern:
         return len(value.text)
     if value.__class__ is Optional and value is not NONE:
         return size(value.value)
-    return (value.length + 7) // 8 if value.__class__ is CIDR else 1
+    if value.__class__ is CIDR:
+        return (value.length + 7) // 8
+    return value.bits // 8 if value.__class__ is IP else 1
 
 
 def _share(units: int, tenths: int = 1) -> int:
@@ -59,6 +62,11 @@ def _first(tenths: int = 1) -> Cost:
 
 def _smaller(arguments: Sequence[Any], _: Any) -> int:
     return _share(min(size(arguments[0]), size(arguments[1])))
+
+
+def _equality(arguments: Sequence[Any], result: Any) -> int:
+    """Of the libraries' own values, which are at most as large as an address, one unit; but not for `!=`."""
+    return 1 if isinstance(arguments[0], Library) else _smaller(arguments, result)
 
 
 def _regex(arguments: Sequence[Any], _: Any) -> int:
@@ -120,7 +128,8 @@ def _validate(arguments: Sequence[Any], _: Any) -> int:
 
 
 _ALWAYS: Final[dict[str, Cost]] = {
-    **dict.fromkeys(("_==_", "_!=_"), _smaller),
+    "_==_": _equality,
+    "_!=_": _smaller,
     **dict.fromkeys(("startsWith", "endsWith"), lambda arguments, _: _share(size(arguments[1]))),
     "contains": _contains,
     **dict.fromkeys(("matches", "find", "findAll"), _regex),
