@@ -34,8 +34,8 @@ class Env(msgspec.Struct, frozen=True, kw_only=True):
     objects: Mapping[str, Mapping[str, Type]]
     """The fields of each object type."""
     functions: Mapping[str, tuple[Overload, ...]]
-    optionals: frozenset[str] = frozenset()
-    """Those of the policy's variables that hold optionals, whatever is declared of them."""
+    held: Mapping[str, Type] = {}
+    """What the policy's variables hold, whatever is declared of them."""
 
 
 def object_type(name: str) -> Type:
@@ -152,11 +152,13 @@ def policy_env(
     if variables is not None:
         declared["variables"] = VARIABLES
         objects[VARIABLES.name] = {name: variable_type(type) for name, type in variables.items()}
-    optionals = frozenset(name for name, type in (variables or {}).items() if type.kind == "optional")
-    return Env(variables=declared, objects=objects, functions=functions, optionals=optionals)
+    return Env(variables=declared, objects=objects, functions=functions, held=variables or {})
 
 
 def variable_type(type: Type) -> Type:
-    """What is declared of a variable of that type: dyn for objects, optionals and libraries' own types."""
-    simple = ("null", "bool", "int", "uint", "double", "string", "bytes", "timestamp", "duration", "list", "map")
+    """What is declared of a variable of that type: dyn for objects, optionals and libraries' own types, also
+    inside lists and maps (`composition.go`)."""
+    if type.kind in ("list", "map"):
+        return Type(type.kind, "", tuple(map(variable_type, type.arguments)))
+    simple = ("null", "bool", "int", "uint", "double", "string", "bytes", "timestamp", "duration")
     return type if type.kind in simple else DYN

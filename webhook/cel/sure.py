@@ -100,10 +100,17 @@ class _Walker:
         """Whether it is a step, of a chain that has not been optional so far, to what the checker calls an optional."""
         if not isinstance(node, Select | Index) or node.id in self.checked.names or node.optional:
             return False
-        operand = self.checked.types[node.operand.id]
-        if operand == VARIABLES and isinstance(node, Select):
-            return node.field in self.env.optionals
-        return operand.kind != "optional" and self.checked.types[node.id].kind == "optional"
+        return self.held(node.operand).kind != "optional" and self.held(node).kind == "optional"
+
+    def held(self, node: Node) -> Type:
+        """What the checker knows of a node, or would if a variable were declared as what it holds."""
+        if not isinstance(node, Select | Index) or node.id in self.checked.names:
+            return self.checked.types[node.id]
+        if self.checked.types[node.operand.id] == VARIABLES and isinstance(node, Select):
+            return self.env.held.get(node.field, DYN)
+        operand = self.held(node.operand)
+        known = operand.kind in ("list", "map") and not node.optional
+        return operand.arguments[-1] if known else self.checked.types[node.id]
 
     def select(self, node: Select) -> Type:
         operand = self.types[node.operand.id]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from itertools import pairwise
 from typing import Any, Final
 
 from webhook.cel import equality
@@ -20,7 +19,12 @@ _ORDERED: Final = (int, Uint, float, bool, Duration, Timestamp, str, bytes)
 
 
 def is_sorted(values: list[Any]) -> bool:
-    return not any(_beyond(one, other, equality.greater) for one, other in pairwise(values))
+    for at, value in enumerate(values):
+        if value.__class__ not in _ORDERED:
+            raise no_overload()
+        if at and _beyond(values[at - 1], value, equality.greater):
+            return False
+    return True
 
 
 def _beyond(one: Any, other: Any, compare: Callable[[Any, Any], bool]) -> bool:
