@@ -228,6 +228,8 @@ class Policy(Struct, frozen=True, kw_only=True):
     """Where it was read: file name, for people."""
     crowd: Crowd | None = None
     """Whom it can be asked together with."""
+    prepare: Callable[[], None] | None = None
+    """Makes beforehand what a review would otherwise wait for; takes milliseconds; from any thread."""
     python: str = ""
     """The generated Python of a CEL policy (`policies show ID --python`); empty for native ones."""
 

@@ -309,6 +309,21 @@ def test_a_policy_has_no_counting_code_until_it_is_needed(bench: Bench) -> None:
     assert policy.run._metered._unit is None
 
 
+def test_prepared_policies_make_nothing_during_a_review(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    near = compiled(bench, ["object.spec.names.distinct().size() == 300"])
+    far = compiled(bench, ["object.spec.l.all(a, a >= 0)"], name="far.example.com")
+    for policy in (near, far):
+        assert policy.prepare is not None
+        policy.prepare()
+    assert isinstance(near.run, Evaluator)
+    assert isinstance(far.run, Evaluator)
+    assert near.run._metered.prepared
+    assert not far.run._metered.prepared
+    monkeypatch.setattr(Grants, "at", lambda *_: pytest.fail("what is granted was worked out during a review"))
+    for policy in (near, far):
+        assert said(bench.run(policy, bench.request(WIDGET))) == []
+
+
 def test_both_forms_say_the_same_of_the_old_object(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     policy = compiled(bench, ["object.spec.l.size() == 1", "object.metadata.name == 'w'"])
     request = bench.request(WIDGET, old=WIDGET)

@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 import msgspec
 
-from webhook.cel import meter, metering, program
+from webhook.cel import metering, program
 from webhook.cel.activation import MISSING, Activation, Deferred, Missing
 from webhook.cel.bound import Bound, Variables, bound
 from webhook.cel.check import check
@@ -208,6 +208,8 @@ def compile_unit(
     errors: list[CompileError] = []
     context = Context(Module(), Version(version.minor).functions)
     if metered:
+        from webhook.cel import meter  # most policies never come to it
+
         context.metered = True
         context.module.namespace |= meter.NAMES
     types: dict[str, Type] = {}
@@ -294,6 +296,8 @@ def _compile(
     checked = sure(checked, env)
     facts = analyse(checked, folded)
     if context.metered:
+        from webhook.cel import meter
+
         return meter.generate_metered(context, checked, facts, prefix), type, None
     return generate(context, checked, facts, prefix), type, bound(checked, facts, variables, always=always)
 

@@ -62,6 +62,7 @@ def build(
         meta=spec.meta,
         match=spec.match,
         run=run,
+        prepare=run.prepare,
         crowd=Fellows(unit.shared, run.asked) if run.simple else None,
         bindings=tuple(binding.name for binding in ordered),
         namespace_match=_namespace_match(ordered),

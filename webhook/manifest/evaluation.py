@@ -133,6 +133,13 @@ class Evaluator:
     def validations(self) -> tuple[Call, ...]:
         return tuple(each.call for each in self._validations)
 
+    def prepare(self) -> None:
+        """Makes what the first review of a size would wait for, and, where an error or a few hundred iterations may
+        call for it, the form that counts."""
+        found = [self.granted(size) for size in range(size_class(_USUAL) + 1)]
+        if any(each is None or each.fair or min(map(sum, each.grants)) < _MANY for each in found):
+            self._metered.unit()
+
     def run_of(self, context: Context) -> Run:
         """The review's, made by the first policy that asks."""
         run: Run | None = context.memo.get(self._unit.shared)
@@ -339,6 +346,10 @@ class Evaluator:
 
 
 _NO_PARAMS = (None,)
+_USUAL = 512 << 10
+"""Bytes of an input that reviews may well have."""
+_MANY = 1_000
+"""Iterations that expressions on such inputs hardly come to."""
 _SIZES = 1_024
 """Params whose size is remembered."""
 

@@ -19,7 +19,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import uvicorn
 import uvloop
@@ -38,12 +38,14 @@ from webhook.serve.app import Application, operations
 from webhook.serve.connection import Connection
 from webhook.serve.log import Handler, Log
 from webhook.serve.metrics import Cells
-from webhook.serve.record import Options, Recorder
-from webhook.serve.redact import Keep
+from webhook.serve.prepare import Preparation
 from webhook.serve.reload import Certificates
 from webhook.serve.telemetry import Scraper, tracing
 from webhook.settings import Settings
 from webhook.state import EMPTY, read_snapshot
+
+if TYPE_CHECKING:
+    from webhook.serve.record import Options
 
 QUIET_SECONDS = 5.0
 """How long nobody may have been connected before a lame duck ends early."""
@@ -75,6 +77,8 @@ def run(settings: Settings) -> int:
             admission.tracer = tracer = tracing(settings.traces, version=__version__, log=log)
             stack.callback(tracer.close)
         if settings.record is not None:
+            from webhook.serve.record import Recorder  # patterns of secrets: few record, and everybody starts
+
             admission.recorder = recorder = Recorder(record_options(settings, settings.record), cells=cells, log=log)
             stack.callback(recorder.close)
         _raise_file_limit()
@@ -142,9 +146,11 @@ async def _serve(
     chores = [asyncio.create_task(certificates.watch()), asyncio.create_task(server.sweep())]
     beside = asyncio.create_task(companion.serve([operations_listener]))
     serving = server.admission.serving
+    preparation = Preparation(serving.policies.policies)
 
     def started() -> None:
         server.admission.cells.ready = 1
+        preparation.start()
         log(
             "serving",
             host=listener.getsockname()[0],
@@ -158,6 +164,7 @@ async def _serve(
 
     server.on_started = started
     await server.serve([listener])
+    preparation.close()
     companion.ending.set()
     await beside
     for chore in chores:
@@ -288,6 +295,9 @@ def limits(settings: Settings) -> Limits:
 
 
 def record_options(settings: Settings, folder: Path) -> Options:
+    from webhook.serve.record import Options
+    from webhook.serve.redact import Keep
+
     return Options(
         folder=folder,
         rate=settings.record_rate,
