@@ -7,6 +7,7 @@ A row says what the function accepts, what it gives, how it is computed, and wha
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from functools import cache
 from typing import Any, Final
 
 import msgspec
@@ -47,17 +48,22 @@ class Overload(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def parameters(self) -> tuple[Type, ...]:
         """The type parameters of the signature, in the order in which the server numbers them."""
-        found: dict[Type, None] = {}
+        return _parameters((self.result, *self.arguments))
 
-        def walk(type: Type) -> None:
-            if type.kind == "parameter":
-                found[type] = None
-            for argument in type.arguments:
-                walk(argument)
 
-        for type in (self.result, *self.arguments):
-            walk(type)
-        return tuple(found)
+@cache
+def _parameters(types: tuple[Type, ...]) -> tuple[Type, ...]:
+    found: dict[Type, None] = {}
+
+    def walk(type: Type) -> None:
+        if type.kind == "parameter":
+            found[type] = None
+        for argument in type.arguments:
+            walk(argument)
+
+    for type in types:
+        walk(type)
+    return tuple(found)
 
 
 def row(signature: str, call: Callable[..., Any] | None, **more: Any) -> Overload:

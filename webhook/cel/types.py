@@ -10,7 +10,7 @@ from functools import cache
 import msgspec
 
 
-class Type(msgspec.Struct, frozen=True):
+class Type(msgspec.Struct, frozen=True, cache_hash=True):
     """`kind` is the name of a primitive, or `list map type optional opaque object parameter dyn error`; `name` tells
     opaque types, objects and parameters apart; `arguments` are the element types."""
 
@@ -118,9 +118,10 @@ class Bindings:
         return parameter
 
     def substitute(self, type: Type, *, open_is_dyn: bool = False) -> Type:
-        if type in self.found:
-            return self.substitute(self.found[type], open_is_dyn=open_is_dyn)
         if type.kind == "parameter":
+            known = self.found.get(type)
+            if known is not None:
+                return self.substitute(known, open_is_dyn=open_is_dyn)
             return DYN if open_is_dyn else type
         if not type.arguments:
             return type
