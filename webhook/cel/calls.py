@@ -25,6 +25,7 @@ _EXACT: Final = 2**53
 """Below it, comparing a number with a constant exactly and as doubles is the same."""
 _INLINE: Final = 5
 """Steps of an optional path that are written out."""
+_ORDER: Final = ("_<_", "_<=_", "_>_", "_>=_")
 _TESTS: Final = {"string": "str", "int": "int", "bool": "bool", "double": "float", "bytes": "bytes", "list": "list"}
 """Types that one look at the class of a value can tell."""
 
@@ -76,8 +77,24 @@ def _likely(
 ) -> str:
     """The likeliest row inline behind a look at one operand's class, the rest by `general`; empty if no row fits that.
 
-    Only where a single operand is uncertain and the others can be named: they stand in both branches.
+    Only where the other operands can be named: they stand in both branches.
     """
+    found = _likely_row(body, rows, arguments)
+    if found is None:
+        return ""
+    row, at, test = found
+    if not all(text.isidentifier() for other, text in enumerate(inner) if other != at):
+        return ""
+    first, again = body.held(inner[at])
+    named = [*inner[:at], again, *inner[at + 1 :]]
+    direct = _direct(body, row, named, prepared)
+    return f"({direct} if {first}.__class__ is {test} else {general}({', '.join(named)}))"
+
+
+def _likely_row(
+    body: Body, rows: tuple[Overload, ...], arguments: tuple[Node, ...]
+) -> tuple[Overload, int, str] | None:
+    """(a row of which a single operand is uncertain, which one, the class that it should have)."""
     found = [body.checked.type(argument) for argument in arguments]
     for row in rows:
         unsure = [at for at, wanted in enumerate(row.arguments) if not surely(found[at], wanted)]
@@ -86,14 +103,33 @@ def _likely(
         at = unsure[0]
         test = _TESTS.get(row.arguments[at].kind)
         open_list = test != "list" or row.arguments[at].arguments[0].kind in ("parameter", "dyn")
-        others_named = all(text.isidentifier() for other, text in enumerate(inner) if other != at)
-        if test is None or not open_list or not others_named:
-            continue
-        first, again = body.held(inner[at])
-        named = [*inner[:at], again, *inner[at + 1 :]]
-        direct = _direct(body, row, named, prepared)
-        return f"({direct} if {first}.__class__ is {test} else {general}({', '.join(named)}))"
-    return ""
+        if test is not None and open_list:
+            return row, at, test
+    return None
+
+
+def likely(body: Body, node: Call, inner: list[str]) -> tuple[int, str, str] | None:
+    """(which operand, its class, the call if it is of that class) where that is all that is uncertain. `inner` are
+    names."""
+    arguments = operands(node, body.checked)
+    rows = body.checked.overloads[node.id]
+    if node.function in _ORDER:
+        kinds = [body.checked.type(argument).kind for argument in arguments]
+        at = kinds.index("dyn") if "dyn" in kinds else 0
+        if kinds[1 - at] not in ("int", "string") or sure_row(node, body.checked) is not None:
+            return None
+        return at, _TESTS[kinds[1 - at]], f"({inner[0]} {node.function.strip('_')} {inner[1]})"
+    constant = [body.facts[argument.id].constant is not NOT_CONSTANT for argument in arguments]
+    if node.function in _SPECIAL or steep(rows, constant) or sure_row(node, body.checked) is not None:
+        return None
+    found = _likely_row(body, rows, arguments)
+    if found is None:
+        return None
+    row, at, test = found
+    if node.function == "contains":
+        return at, test, f"({inner[1]} in {inner[0]})"
+    prepared, is_prepared = _prepared(body, row, arguments, inner)
+    return at, test, _direct(body, row, prepared, is_prepared)
 
 
 def _ordering(body: Body, node: Call, inner: list[str]) -> str:
@@ -202,7 +238,7 @@ def _or_value(body: Body, node: Call, inner: list[str]) -> str:
 
 _SPECIAL: Final[dict[str, Any]] = {
     **dict.fromkeys(("_==_", "_!=_"), _equality),
-    **dict.fromkeys(("_<_", "_<=_", "_>_", "_>=_"), _ordering),
+    **dict.fromkeys(_ORDER, _ordering),
     "@in": _membership,
     "or": _or_value,
     "orValue": _or_value,

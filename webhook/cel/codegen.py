@@ -3,16 +3,22 @@ looks a name up or infers a type.
 
 A node becomes one Python *expression* wherever it can. `&&` and `||` absorb errors, which Python's `and` and `or` do
 not; so what holds one is written twice: fast, as a plain expression in a `try`, and exact, as statements in a function
-of their own that runs only if the fast form raised. CEL is pure, so evaluating again is legal.
+of their own that runs only if the fast form raised. CEL is pure, so evaluating again is legal. (Of what is nothing but
+a decision, `direct.py` writes the fast form.)
 
-`has(object.spec) && object.spec.replicas > 5` becomes (`k1` to `k3` are `'spec'`, `'replicas'` and `5`):
+`has(object.spec) && object.spec.replicas > 5 ? 'many' : 'few'` becomes (`k1` to `k5` are `'spec'`, `'replicas'`, `5`
+and the two texts):
 
     def e1(S):
         o1 = S.object
         try:
             t1 = (
-                (k1 in o1 if o1.__class__ is dict else has(o1, k1))
-                and (t2 > k3 if (t2 := o1[k1][k2]).__class__ is int else greater(t2, k3))
+                k4
+                if (
+                    (k1 in o1 if o1.__class__ is dict else has(o1, k1))
+                    and (t2 > k3 if (t2 := o1[k1][k2]).__class__ is int else greater(t2, k3))
+                )
+                else k5
             )
         except FAULTS:
             t1 = h1(S)
@@ -102,9 +108,10 @@ class Context:
         return self.dispatchers[key]
 
 
-def generate(context: Context, checked: Checked, facts: dict[int, Facts], prefix: str) -> str:
-    """Writes the function of one expression into the module; returns its name."""
-    body = Body(context, checked, facts, {}, exact=False)
+def generate(context: Context, checked: Checked, facts: dict[int, Facts], prefix: str, *, exact: bool = False) -> str:
+    """Writes the function of one expression into the module; returns its name. `exact`: without a fast form of what
+    absorbs errors."""
+    body = Body(context, checked, facts, {}, exact=exact)
     name = context.module.name(prefix)
     body.finish(name, body.value(checked.tree))
     return _caught(context.module, name, prefix) if facts[checked.tree.id].crashes else name

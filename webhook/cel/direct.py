@@ -1,0 +1,347 @@
+"""Decisions as straight Python, for as long as nothing goes wrong.
+
+An expression that decides over loops is written twice, as pure ones are (`codegen.py`): exactly, with every operator
+that absorbs errors, and directly: `&&`, `||`, `!`, `?:`, `all` and `exists` become tests that leave the function as
+soon as they decide; what is selected once is kept, and so is what is known of its class. Whatever raises, and every
+value of an unusual class, is for the exact form. That is sound: an error that was not met absorbs nothing, and CEL
+decides by the first term that does.
+
+`object.spec.containers.all(c, has(c.image) && !c.image.endsWith(':latest'))` becomes
+
+    def e1(S):
+        o1 = S.object
+        try:
+            t1 = o1[k1]
+            t2 = t1[k2]
+            t3 = t2 if t2.__class__ is list else elements(t2)
+            S.left -= len(t3)
+            if S.left < 0: t3 = S.pause(t3)
+            for c2 in t3:
+                if c2.__class__ is not dict: raise Unsure
+                if k3 not in c2: return False
+                t4 = c2[k3]
+                if t4.__class__ is not str: raise Unsure
+                if t4.endswith(k4): return False
+            return True
+        except FAULTS:
+            return x1(S)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Final
+
+from webhook.cel import calls, runtime
+from webhook.cel.check import Checked
+from webhook.cel.codegen import Body, Context, generate
+from webhook.cel.env import VARIABLES
+from webhook.cel.facts import NOT_CONSTANT, Facts, children, operands
+from webhook.cel.tree import Call, Conditional, Fold, Has, Ident, Index, Logic, Node, Select
+
+_NOT: Final = "!_"
+_BLOCKS: Final = 12
+"""Nesting beyond which a part moves to a function of its own: CPython allows 20 loops in each other."""
+
+
+class Unsure(TypeError):
+    """Raised where the exact form is to decide."""
+
+
+def decides(checked: Checked, facts: dict[int, Facts]) -> bool:
+    """Whether an expression has a direct form: it is a decision whose exact form absorbs errors."""
+    tree = checked.tree
+    return checked.type(tree).kind == "bool" and not facts[tree.id].crashes and _decides(checked, facts, tree)
+
+
+def _decides(checked: Checked, facts: dict[int, Facts], node: Node) -> bool:
+    if facts[node.id].constant is not NOT_CONSTANT:
+        return False
+    match node:
+        case Fold():
+            return _is_quantifier(node)
+        case Logic():
+            return facts[node.id].absorbs or any(_decides(checked, facts, term) for term in node.terms)
+        case Conditional() | Call(function="!_"):
+            return any(_decides(checked, facts, each) for each in operands(node, checked))
+    return False
+
+
+def generate_direct(context: Context, checked: Checked, facts: dict[int, Facts], prefix: str) -> str:
+    """Writes the functions of one expression, direct and exact, into the module; returns the name of the first."""
+    context.module.namespace["Unsure"] = Unsure
+    name = context.module.name(prefix)
+    exact = generate(context, checked, facts, "x", exact=True)
+    form = _Direct(context, checked, facts, {})
+    form.body.out.indent = 2
+    form.test(checked.tree, True, "return False")
+    head = [f"def {name}(S):", *form.heads(), "    try:"]
+    tail = ["        return True", "    except FAULTS:", f"        return {exact}(S)"]
+    context.module.function([*head, *form.body.out.lines, *tail])
+    return name
+
+
+def _is_quantifier(node: Fold) -> bool:
+    return node.macro in ("all", "exists") and not node.second
+
+
+class _Direct:
+    """One function. Texts of values are names: of locals, constants and what was put aside."""
+
+    def __init__(
+        self,
+        context: Context,
+        checked: Checked,
+        facts: dict[int, Facts],
+        scope: dict[str, str],
+    ) -> None:
+        self.body = Body(context, checked, facts, scope, exact=False)
+        self.checked = checked
+        self.facts = facts
+        self._kept: dict[str, str] = {}
+        """Expressions → names that hold them here."""
+        self._classes: dict[str, str] = {}
+        """Names → what their class is for certain: `dict` (or a kind of it), `list`, `str`, `int`…"""
+        self._counted = False
+        """Whether a loop around counts the turns of those that are none in Python."""
+
+    def heads(self) -> list[str]:
+        return [f"    {python} = S.{attribute}" for attribute, python in self.body.roots.items()]
+
+    # -- decisions: statements that run `leave` unless the node is `want`
+
+    def test(self, node: Node, want: bool, leave: str) -> None:
+        if self.facts[node.id].constant is NOT_CONSTANT:
+            if isinstance(node, Call) and node.function == _NOT:
+                self.test(operands(node, self.checked)[0], not want, leave)
+                return
+            if isinstance(node, Logic):
+                self._chain(node.terms, want, leave, every=node.is_and == want)
+                return
+            if isinstance(node, Conditional) and self.body.blocks < _BLOCKS:
+                condition = self.condition(node.condition, True)
+                for header, branch in ((f"if {condition}:", node.then), ("else:", node.otherwise)):
+                    with self._inside(header):
+                        self.test(branch, want, leave)
+                return
+            if isinstance(node, Fold) and _is_quantifier(node) and self._loop(node, want, leave):
+                return
+        self._leaf(node, want, leave)
+
+    def _leaf(self, node: Node, want: bool, leave: str) -> None:
+        self.body.out.line(f"if {self.condition(node, not want)}: {leave}")
+
+    def _chain(self, terms: tuple[Node, ...], want: bool, leave: str, *, every: bool) -> None:
+        """`every`: each term has to be `want`; else one is enough, and the last one decides if no other did."""
+        if every:
+            for term in terms:
+                self.test(term, want, leave)
+            return
+        if self.body.blocks + len(terms) > _BLOCKS:
+            found = self._outlined(terms, want)
+            self.body.out.line(f"if {_negated(found)}: {leave}")
+            return
+        with self._nest():
+            for term in terms[:-1]:
+                self._open(f"if {self.condition(term, not want)}:")
+            self.test(terms[-1], want, leave)
+
+    def _loop(self, node: Fold, want: bool, leave: str) -> bool:
+        """`all` and `exists`; whether it could be written here."""
+        predicate = node.predicate
+        assert predicate is not None  # noqa: S101 - quantifiers have one
+        prefix = self._prefix(node)
+        if prefix is not None:
+            self._by_prefix(prefix, len(self.facts[node.range.id].constant), want == (node.macro == "exists"), leave)
+            return True
+        goes_on = (node.macro == "all") == want  # each element has to be as wanted
+        if self.body.blocks >= _BLOCKS or (goes_on and leave == "break"):
+            return False
+        out = self.body.out
+        values = self.atom(node.range)
+        over = out.temporary()
+        sure = self._classes.get(values) == "list" or self.checked.type(node.range).kind == "list"
+        out.line(f"{over} = {values}" + ("" if sure else f" if {values}.__class__ is list else elements({values})"))
+        if not sure:
+            self.body.module.helper(runtime.elements)
+        inner = self._prefix_turns(predicate)
+        out.line(f"S.left -= len({over})" + (f" * {1 + inner}" if inner else ""))
+        out.line(f"if S.left < 0: {over} = S.pause({over})")
+        scope = dict(self.body.scope)
+        with self._inside(f"for {self.body.local(node.variable)} in {over}:"):
+            self._counted = True
+            if goes_on:
+                self.test(predicate, want, leave)
+            else:
+                self.test(predicate, not want, "break")
+        if not goes_on:
+            out.line(f"else: {leave}")
+        self.body.scope = scope
+        return True
+
+    def _prefix(self, node: Fold) -> tuple[str, Node, str] | None:
+        """(method, text, constant tuple) of `['a', 'b'].exists(r, text.startsWith(r))`, which Python's own method
+        takes at once; the same of `all` and `!`."""
+        texts, predicate = self.facts[node.range.id].constant, node.predicate
+        if node.macro == "all":
+            if not (isinstance(predicate, Call) and predicate.function == _NOT):
+                return None
+            predicate = operands(predicate, self.checked)[0]
+        if not (
+            texts.__class__ is list
+            and all(text.__class__ is str for text in texts)
+            and isinstance(predicate, Call)
+            and predicate.function in ("startsWith", "endsWith")
+            and predicate.target is not None
+            and _is_variable(predicate.arguments[0], node.variable)
+            and not _mentions(predicate.target, node.variable)
+        ):
+            return None
+        return predicate.function.lower(), predicate.target, self.body.module.constant(tuple(texts))
+
+    def _by_prefix(self, prefix: tuple[str, Node, str], turns: int, want: bool, leave: str) -> None:
+        """`want` the text to begin, or end, with one of them."""
+        method, target, texts = prefix
+        text = self._of_class(self.atom(target), target, "str")
+        if not self._counted:
+            self.body.out.line(f"S.left -= {turns}")
+            self.body.out.line("if S.left < 0: S.pause(())")
+        self.body.out.line(f"if {'not ' if want else ''}{text}.{method}({texts}): {leave}")
+
+    def _prefix_turns(self, node: Node) -> int:
+        """Turns of such loops inside the node, if each runs once: counted with the loop around them."""
+        total = sum(map(self._prefix_turns, children(node)))
+        if isinstance(node, Fold) and _is_quantifier(node) and self._prefix(node) is not None:
+            total += len(self.facts[node.range.id].constant)
+        return total
+
+    # -- conditions: Python bools, written after the statements that they need
+
+    def condition(self, node: Node, want: bool) -> str:
+        """Whether the node is `want`."""
+        facts = self.facts[node.id]
+        if facts.constant is NOT_CONSTANT:
+            if isinstance(node, Call) and node.function == _NOT:
+                return self.condition(operands(node, self.checked)[0], not want)
+            if isinstance(node, Has) and self._is_map(node.operand):
+                holder = self._of_class(self.atom(node.operand), node.operand, "dict")
+                return f"{self.body.constant(node.field)} {'in' if want else 'not in'} {holder}"
+            if isinstance(node, Logic | Conditional) or (isinstance(node, Fold) and _is_quantifier(node)):
+                found = self._outlined((node,), True)
+                return found if want else _negated(found)
+        text = self._call(node) if isinstance(node, Call) and facts.constant is NOT_CONSTANT else self.atom(node)
+        found = self.body.as_bool(node, text)
+        return found if want else _negated(found)
+
+    def _is_map(self, node: Node) -> bool:
+        return self.checked.type(node).kind in ("dyn", "map", "object")
+
+    def _outlined(self, terms: tuple[Node, ...], want: bool) -> str:
+        """A call of a new function that says whether one of the terms is `want`."""
+        form = _Direct(self.body.context, self.checked, self.facts, dict(self.body.scope))
+        for term in terms[:-1]:
+            form.test(term, not want, f"return {want}")
+        form.test(terms[-1], want, f"return {not want}")
+        name = self.body.module.name("q")
+        parameters = ", ".join(["S", *form.body.used])
+        self.body.module.function(
+            [f"def {name}({parameters}):", *form.heads(), *form.body.out.lines, f"    return {want}"]
+        )
+        for used in form.body.used:
+            self.body.use(used)
+        return f"{name}({parameters})"
+
+    # -- values: names
+
+    def atom(self, node: Node) -> str:
+        """A name that holds the node's value, or a constant's."""
+        constant = self.facts[node.id].constant
+        if constant is not NOT_CONSTANT:
+            return self.body.constant(constant)
+        resolved = self.checked.names.get(node.id)
+        if resolved is None and isinstance(node, Select) and not node.optional:
+            type = self.checked.type(node.operand)
+            if type == VARIABLES:
+                return self._keep(f"variables {node.field}", self.body.variable(node.field))
+            if type.kind != "optional":
+                return self._selected(node.operand, self.body.constant(node.field))
+        if resolved is None and isinstance(node, Index) and not node.optional:
+            type, key = self.checked.type(node.operand), self.facts[node.key.id].constant
+            if type.kind != "optional" and key.__class__ is str:
+                return self._selected(node.operand, self.body.constant(key))
+        if resolved is None and isinstance(node, Call) and node.function != _NOT:
+            return self._hold(self._call(node))
+        text = self.body.value(node)
+        return text if text.isidentifier() else self._hold(text)
+
+    def _selected(self, operand: Node, key: str) -> str:
+        holder = self.body.subscripted(self.atom(operand))
+        found = self._keep(f"{holder}[{key}]", f"{holder}[{key}]")
+        self._classes.setdefault(holder, "dict")  # nothing else has keys that are strings
+        return found
+
+    def _keep(self, key: str, text: str) -> str:
+        name = self._kept.get(key)
+        if name is None:
+            name = self._kept[key] = self._hold(text)
+        return name
+
+    def _hold(self, text: str) -> str:
+        name = self.body.out.temporary()
+        self.body.out.line(f"{name} = {text}")
+        return name
+
+    def _call(self, node: Call) -> str:
+        arguments = operands(node, self.checked)
+        inner = [self.atom(argument) for argument in arguments]
+        likely = calls.likely(self.body, node, inner)
+        if likely is None:
+            if node.function == "@in" and self._classes.get(inner[1]) == "dict" and self._is_text(arguments[0]):
+                return f"({inner[0]} in {inner[1]})"
+            return calls.call(self.body, node, inner)
+        at, cls, text = likely
+        self._of_class(inner[at], arguments[at], cls)
+        return text
+
+    def _is_text(self, node: Node) -> bool:
+        return self.checked.type(node).kind == "string"
+
+    def _of_class(self, name: str, node: Node, cls: str) -> str:
+        """The name, after a look at its class."""
+        if self._classes.get(name) != cls:
+            self.body.out.line(f"if {name}.__class__ is not {cls}: raise Unsure")
+            self._classes[name] = cls
+        return name
+
+    # -- blocks: what is kept and known in one is gone after it
+
+    @contextmanager
+    def _nest(self) -> Iterator[None]:
+        """A block into which `_open` leads."""
+        before = dict(self._kept), dict(self._classes), self._counted, self.body.blocks, self.body.out.indent
+        yield
+        self._kept, self._classes, self._counted, self.body.blocks, self.body.out.indent = before
+
+    def _open(self, header: str) -> None:
+        self.body.out.line(header)
+        self.body.blocks += 1
+        self.body.out.indent += 1
+
+    @contextmanager
+    def _inside(self, header: str) -> Iterator[None]:
+        with self._nest():
+            self._open(header)
+            yield
+
+
+def _negated(condition: str) -> str:
+    return f"not {condition}" if condition.startswith("(") or condition.isidentifier() else f"not ({condition})"
+
+
+def _is_variable(node: Node, name: str) -> bool:
+    return isinstance(node, Ident) and node.name == name
+
+
+def _mentions(node: Node, name: str) -> bool:
+    return _is_variable(node, name) or any(_mentions(each, name) for each in children(node))
