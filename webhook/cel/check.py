@@ -69,6 +69,8 @@ class Checked(msgspec.Struct, frozen=True, kw_only=True):
     raw: frozenset[int] = frozenset()
     """Steps from an optional that was itself reached by a step, as in `variables.held.field`: the server opens an
     optional only where a chain of steps starts, and finds nothing in others. `sure.py` finds them."""
+    bare: frozenset[int] = frozenset()
+    """`has()` of an optional as a branch of `c ? a : b`: there the server selects the field and does not test it."""
 
     def type(self, node: Node) -> Type:
         return self.types[node.id]

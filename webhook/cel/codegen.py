@@ -350,6 +350,8 @@ class Body:
         field = self.constant(node.field)
         if node.id in self.checked.raw:
             return f"{self.module.helper(runtime.raw_has)}({inner[0]}, {field})"
+        if node.id in self.checked.bare:
+            return f"{self.module.helper(runtime.bare_has)}({inner[0]}, {field})"
         first, again = self.held(inner[0])
         # The condition is evaluated first, so it holds the value.
         general = f"{self.module.helper(runtime.has)}({again}, {field})"

@@ -23,6 +23,7 @@ from webhook.cel.facts import NOT_CONSTANT, Facts, children, hashes, in_list, on
 from webhook.cel.metering import (
     Failure,
     attempt,
+    bare_presence,
     charged,
     charged_in_order,
     either,
@@ -213,6 +214,8 @@ class _Meter:
         self.settle()
         field = self.module.constant(node.field)
         test = raw_presence if node.id in self.checked.raw else presence
+        if node.id in self.checked.bare:
+            test = bare_presence
         return self.assign(f"{self.helper(test)}(S, {operand}, {field})")
 
     # -- calls

@@ -94,6 +94,15 @@ def raw_step(activation: Any, operand: Any, key: Any, optional: bool) -> Any:
 _raw_index: Final = (runtime.raw_index, runtime.raw_optional_index)
 
 
+def bare_presence(activation: Any, operand: Any, field: str) -> Any:
+    """`has(operand.field)` as a branch of `c ? a : b` (`Checked.bare`)."""
+    if operand.__class__ is not Optional:
+        return presence(activation, operand, field)
+    found = attempt(runtime.bare_has, operand, field)
+    activation.cost += found is not NONE and found.__class__ is not Failure
+    return found
+
+
 def raw_presence(activation: Any, operand: Any, field: str) -> Any:
     activation.cost += operand.__class__ is not Failure
     return attempt(runtime.raw_has, operand, field)

@@ -138,6 +138,11 @@ def raw_has(operand: Any, field: str) -> bool:
     return operand.__class__ is not Optional and has(operand, field)
 
 
+def bare_has(operand: Any, field: str) -> Any:
+    """`has(operand.field)` as a branch of `c ? a : b`: of an optional the field itself (`Checked.bare`)."""
+    return optional_select(operand, field) if operand.__class__ is Optional else has(operand, field)
+
+
 def _accept(key: Any) -> None:
     if key.__class__ not in _KEYS:
         raise CelError(f"invalid qualifier type: {go_name(key)}")

@@ -38,7 +38,7 @@ def sure(checked: Checked, env: Env) -> Checked:
     """The same tree with types that are sure."""
     walker = _Walker(checked, env)
     walker.visit(checked.tree)
-    return msgspec.structs.replace(checked, types=walker.types, raw=frozenset(walker.raw))
+    return msgspec.structs.replace(checked, types=walker.types, raw=frozenset(walker.raw), bare=frozenset(walker.bare))
 
 
 class _Walker:
@@ -47,6 +47,7 @@ class _Walker:
         self.env = env
         self.types: dict[int, Type] = {}
         self.raw: set[int] = set()
+        self.bare: set[int] = set()
         self.scopes: list[dict[str, Type]] = []
 
     def visit(self, node: Node) -> Type:
@@ -68,17 +69,26 @@ class _Walker:
                 self.visit(node.keys)
                 target = self.types[node.target.id]
                 return target if target.kind == "list" else list_of(DYN)
+        if isinstance(node, Conditional):
+            self.bare.update(
+                branch.id
+                for branch in (node.then, node.otherwise)
+                if isinstance(branch, Has) and self.is_optional(branch.operand)
+            )
         for child in children(node) if not isinstance(node, Call) else operands(node, self.checked):
             self.visit(child)
         if isinstance(node, Select | Index | Has) and self.is_raw(node.operand):
             self.raw.add(node.id)
+            self.bare.discard(node.id)
         match node:
             case Literal():
                 return self.checked.types[node.id]
             case Select():
                 return self.select(node)
-            case Has() | Logic():
+            case Logic():
                 return BOOL
+            case Has():
+                return DYN if node.id in self.bare else BOOL
             case Index():
                 return self.index(node)
             case Conditional():
@@ -100,7 +110,12 @@ class _Walker:
         """Whether it is a step, of a chain that has not been optional so far, to what the checker calls an optional."""
         if not isinstance(node, Select | Index) or node.id in self.checked.names or node.optional:
             return False
+        if self.types[node.operand.id].kind != "optional" and self.types[node.id].kind == "optional":
+            return True
         return self.held(node.operand).kind != "optional" and self.held(node).kind == "optional"
+
+    def is_optional(self, node: Node) -> bool:
+        return (isinstance(node, Select | Index) and node.optional) or self.checked.types[node.id].kind == "optional"
 
     def held(self, node: Node) -> Type:
         """What the checker knows of a node, or would if a variable were declared as what it holds."""
@@ -180,6 +195,12 @@ class _Walker:
         if not node.flat:
             return optional_of(body)
         return body if body.kind == "optional" else DYN
+
+
+def result_type(checked: Checked, sure: Checked) -> Type:
+    """The checker's type of an expression, unless it only says dyn of what surely is an optional."""
+    type, known = checked.type(checked.tree), sure.type(sure.tree)
+    return known if type == DYN and known.kind == "optional" else type
 
 
 def _same(types: list[Type]) -> Type:

@@ -160,7 +160,9 @@ class Tracer:
             value = self._variable(node.field)
             return Step(node, value if value.__class__ is Failure else True, variable=node.field)
         operand = self.step(node.operand)
-        has = runtime.raw_has if node.id in self._checked.raw else runtime.has
+        has: Callable[..., Any] = runtime.raw_has if node.id in self._checked.raw else runtime.has
+        if node.id in self._checked.bare:
+            has = runtime.bare_has
         return Step(node, attempt(has, operand.value, node.field), (operand,))
 
     # -- calls and operators

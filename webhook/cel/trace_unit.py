@@ -18,7 +18,7 @@ from webhook.cel.fold import fold
 from webhook.cel.metering import Failure
 from webhook.cel.parser import parse
 from webhook.cel.recursion import room
-from webhook.cel.sure import sure
+from webhook.cel.sure import result_type, sure
 from webhook.cel.trace import Step, Tracer
 from webhook.cel.types import Type
 from webhook.cel.unit import CompileError, CompileErrors, Expression, Inputs, Variable
@@ -60,15 +60,15 @@ class TraceUnit:
             return msgspec.structs.replace(made, variables={**kept, **(declared or {})})
 
         for variable in variables:
-            ready, type = _ready(variable.text, env(), variable.path, version)
+            ready, _, type = _ready(variable.text, env(), variable.path, version)
             self.variables[variable.name] = ready
             types[variable.name] = type
         made = [
             _ready(each.text, env(authorizer=each.authorizer, with_variables=each.variables), each.path, version)
             for each in expressions
         ]
-        self.expressions = [ready for ready, _ in made]
-        self.types = [type for _, type in made]
+        self.expressions = [ready for ready, _, _ in made]
+        self.types = [type for _, type, _ in made]
         """The static type of each."""
 
     def start(self, inputs: Inputs) -> TraceRun:
@@ -109,15 +109,16 @@ class TraceRun:
         return step.value
 
 
-def _ready(text: str, env: Env, path: str, version: Version) -> tuple[_Ready, Type]:
+def _ready(text: str, env: Env, path: str, version: Version) -> tuple[_Ready, Type, Type]:
+    """With its static type, and that of what a variable of this text holds."""
     try:
         with room():
             checked = check(parse(text, quoted_names=version.quoted_names), env)
             validate(checked)
             folded = fold(checked)
-            type = checked.type(checked.tree)
-            checked = sure(checked, env)
-            return _Ready(checked, analyse(checked, folded)), type
+            known = sure(checked, env)
+            ready = _Ready(known, analyse(known, folded))
+            return ready, checked.type(checked.tree), result_type(checked, known)
     except Failed as failed:
         raise CompileErrors([CompileError(path=path, message=each.message) for each in failed.diagnostics]) from None
     except RecursionError:

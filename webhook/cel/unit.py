@@ -25,7 +25,7 @@ from webhook.cel.fold import fold
 from webhook.cel.parser import parse
 from webhook.cel.recursion import room
 from webhook.cel.share import Key, Shared, Slot
-from webhook.cel.sure import sure
+from webhook.cel.sure import result_type, sure
 from webhook.cel.types import DYN, Type
 from webhook.cel.validate import validate
 from webhook.cel.versions import STORED, Version
@@ -294,7 +294,9 @@ def _compile(
         raise Failed([Diagnostic(-1, f"must evaluate to {expected} but got {type.runtime()}")])
     folded = fold(checked)
     # From here on a type is what a value surely has, not what the checker took it for.
-    checked = sure(checked, env)
+    known = sure(checked, env)
+    type = result_type(checked, known)
+    checked = known
     facts = analyse(checked, folded)
     if context.metered:
         from webhook.cel import meter

@@ -122,6 +122,10 @@ class Generator:
         made = self._node(type or self._any_type(), depth)
         return self.misspelt(made) if self._random.random() < 0.04 else made
 
+    def path(self) -> tuple[str, Any]:
+        """A path into what a variable holds, with what is there; it leads nowhere now and then."""
+        return self._path(self._random.choice([each for each in self._variables if each.samples]))
+
     def misspelt(self, node: Node) -> Node:
         """The expression with a slip of the pen: most are no CEL any more."""
         text = str(node)
@@ -377,13 +381,15 @@ class Generator:
                     name = self._random.choice(("optMap", "optFlatMap"))
                     wanted = type.arguments[0] if name == "optMap" else type
                     return self._body(type, depth, target, name, [(DYN, ())], [wanted])
-                text, _ = self._path(self._random.choice([each for each in self._variables if each.samples]))
+                text, _ = self.path()
                 head, dot, last = text.rpartition(".")
                 return Node(type, (f"{head}.?{last}",)) if dot and last.isidentifier() else None
         return None
 
     def _has(self) -> Node | None:
-        text, _ = self._path(self._random.choice([each for each in self._variables if each.samples]))
+        text, _ = self.path()
+        if self._random.random() < 0.05 and (held := self._name(optional_of(DYN))) is not None:
+            text = f"{held}.k"
         if self._random.random() < 0.3:
             text += self._random.choice((".absent", ".name", ".k"))
         return Node(BOOL, (f"has({text})",)) if "." in text and text[-1] != "]" else None
@@ -457,6 +463,9 @@ class Generator:
 
     def _access(self, type: Type, depth: int) -> Node | None:
         roll = self._random.random()
+        if type.kind == "optional" and roll < 0.5:
+            held = self._closed_text(self._node(optional_of(DYN), depth - 1))
+            return Node(type, (*held, self._random.choice((".k", ".?name", ".spec", "[0]", "['a']", "[?'k']", "[?0]"))))
         if roll < 0.25:
             held = self._closed_text(self._node(list_of(type), depth - 1))
             return Node(type, (*held, "[", self._argument("", 1, INT, depth), "]"))

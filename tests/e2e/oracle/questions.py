@@ -11,7 +11,7 @@ from typing import Any, Final, NamedTuple
 from tests.e2e.oracle.comparison import Question, compiles, parsed
 from tests.e2e.oracle.expressions import Generator, Node, Variable
 from webhook.cel.env import variable_type
-from webhook.cel.types import BOOL, DYN, NULL, STRING, list_of
+from webhook.cel.types import BOOL, DYN, NULL, STRING, list_of, map_of, optional_of
 from webhook.cel.unit import Returns
 
 _RETURNS: Final[tuple[Returns, ...]] = ("any", "bool", "string", "audit")
@@ -80,12 +80,19 @@ def _variables(chance: random.Random, usual: list[Variable]) -> list[tuple[str, 
     """Variables of a policy, which compile; what they may be used as is added to `usual`."""
     named: list[tuple[str, str]] = []
     for name in ("items", "total", "last")[: chance.choice((1, 1, 2, 3))]:
-        type = chance.choice((DYN, BOOL, STRING, list_of(DYN)))
+        if chance.random() < 0.3:
+            # Most variables of policies are names for a part of the object.
+            text, value = Generator(chance, usual).path()
+            named.append((name, text))
+            usual.append(Variable(f"variables.{name}", DYN, (value,)))
+            continue
+        type = chance.choice((DYN, BOOL, STRING, list_of(DYN), optional_of(DYN), map_of(STRING, optional_of(DYN))))
         for _ in range(10):
             node = Generator(chance, usual).expression(type, chance.choice((1, 2, 3)))
             if compiles(str(node), named):
                 named.append((name, str(node)))
-                usual.append(Variable(f"variables.{name}", variable_type(node.type)))
+                held = node.type if node.type.kind == "optional" else variable_type(node.type)
+                usual.append(Variable(f"variables.{name}", held))
                 break
     return named
 

@@ -137,7 +137,11 @@ def _string(value: Any, _: int = 0, *, inner: bool = False) -> str:
                 return f"{value:.6f}"
             return f'"{double_text(value)}"' if inner else double_text(value)
         case bytes():
-            decoded = value.decode("utf-8", "replace")
+            try:
+                decoded = value.decode()
+            except UnicodeDecodeError:
+                said = "invalid UTF-8 in bytes, cannot convert to string"
+                raise CelError(f'error during formatting: could not convert argument "{said}" to string') from None
             return f'b"{decoded.translate(_GO_ESCAPES)}"' if inner else decoded
         case Timestamp():
             return f'timestamp("{timestamp_text(value)}")' if inner else timestamp_text(value)
