@@ -1,13 +1,15 @@
-"""Figures over millions of facts: how long they take, and how much memory, in bounded engines.
+"""A report over millions of facts: how long it takes, and how much memory.
 
 `python -m benchmarks.audit_facts --rows 10000000`: generates rows of the facts table (seeded), puts them into a folder
-by the code that `wouldblock facts` runs, and asks it what a report asks. One process a step, so that each step's peak
-memory is its own.
+by the code that `wouldblock facts` runs, and asks `wouldblock report` of it. One process a step, so that each step's
+peak memory is its own.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
+import io
 import resource
 import subprocess
 import sys
@@ -19,25 +21,17 @@ from webhook.audit.fact import Ours
 from webhook.audit.table import engine, store
 from webhook.audit.table.schema import COLUMNS, sql_type
 
-DAYS, NAMESPACES, WORKLOADS, POLICIES = 30, 400, 25, 40
+DAYS, NAMESPACES, POLICIES = 30, 400, 40
 START = "TIMESTAMPTZ '2026-10-01 00:00:00+00'"
 
-QUESTIONS = {
-    "workloads that would be blocked, by policy and namespace": """
-        SELECT policy, namespace, count(DISTINCT (root_kind, root_name)), count(*), min(time), max(time)
-        FROM findings WHERE result IN ('violation', 'error') AND NOT rejected AND NOT dry_run GROUP BY ALL""",
-    "by client": """
-        SELECT client, count(DISTINCT (namespace, root_kind, root_name)), count(*) FROM findings
-        WHERE result = 'violation' GROUP BY ALL""",
-    "trend": "SELECT day, policy, count(DISTINCT (namespace, root_name)) FROM findings GROUP BY ALL",
-    "coverage": "SELECT namespace, result, count(*) FROM writes WHERE NOT rejected AND NOT dry_run GROUP BY ALL",
-    "blind spots": "SELECT result, reason, count(*) FROM blind GROUP BY ALL",
-}
 
-
-def generate(rows: int, path: Path, seed: int) -> None:
-    """Six writes, three findings and a blind spot of ten rows; the order is not that of time."""
-    writes = rows * 6 // 10
+def generate(rows: int, path: Path, seed: int, *, workloads: int, violating: int) -> None:
+    """About `rows` rows: of the writes of `workloads` workloads in each namespace, of whom `violating` of 100 violate
+    one to five policies with each write, every fourth of them until it is mended; and some blind spots. The order is
+    not that of time.
+    """
+    # A write makes a row, in a fiftieth of cases one for a blind spot, and three findings where its workload violates.
+    writes = round(rows / (1.02 + 0.03 * violating * 0.98 * (1 - 0.25 / 2)))
     values = {
         "cluster": "'prod'",
         "day": "(time AT TIME ZONE 'UTC')::DATE",
@@ -46,24 +40,25 @@ def generate(rows: int, path: Path, seed: int) -> None:
         "request": "hash(i)",
         "kind": "kind",
         "source": "if(kind = 'finding', 'wouldblock', '')",
-        "policy": f"if(kind = 'finding', format('policy-{{}}', hash(h, 'p') % {POLICIES}), '')",
+        "policy": f"if(kind = 'finding', format('policy-{{}}', (hash(w) + number) % {POLICIES}), '')",
         "result": "CASE kind WHEN 'write' THEN if(h % 50 = 0, 'failed_open', 'reviewed') WHEN 'finding' THEN "
-        "if(h % 20 = 0, 'exempted', 'violation') ELSE 'failed_open' END",
+        "if(w % 20 = 0, 'exempted', 'violation') ELSE 'failed_open' END",
         "message": "if(kind = 'finding', format('container \"c{}\" has no memory limit', h % 7), '')",
         "operation": "if(h % 3 = 0, 'UPDATE', 'CREATE')",
-        "group": "if(h % 2 = 0, 'apps', '')",
+        "group": "if(h % 8 = 0, 'apps', '')",
         "version": "'v1'",
-        "resource": "if(h % 2 = 0, 'deployments', 'pods')",
-        "namespace": f"format('team-{{}}', h % {NAMESPACES})",
+        "resource": "if(h % 8 = 0, 'deployments', 'pods')",
+        "namespace": f"format('team-{{}}', w % {NAMESPACES})",
         "root_kind": "'Deployment'",
-        "root_name": f"format('app-{{}}', hash(h % 1000003) % {WORKLOADS})",
+        "root_name": f"format('app-{{}}', w // {NAMESPACES})",
         "user": "format('user-{}@example.com', h % 200)",
-        "client": "['kubectl', 'argocd', 'helm', 'kube-controller-manager'][(1 + h % 4)::BIGINT]",
-        "by_controller": "h % 4 = 3",
+        "client": "if(h % 8 = 0, ['kubectl', 'argocd', 'helm'][(1 + w % 3)::BIGINT], 'kube-controller-manager')",
+        "by_controller": "h % 8 <> 0",
         "code": "201",
         "set_digest": "'set-1'",
         "requests": "1",
         "stage": "'ResponseComplete'",
+        "trial": "if(h % 8 = 0, '', format('{:x}', hash(w, day // 7) & 1048575))",
         "evaluated": "'ffffffffff'",
         "weight": "h",
     }
@@ -73,53 +68,65 @@ def generate(rows: int, path: Path, seed: int) -> None:
         for each in COLUMNS
     )
     span = DAYS * 86_400_000_000
-    one = f"SELECT i, hash(i, {seed}) AS h, {START} + to_microseconds((hash(i, {seed}) % {span})::BIGINT) AS time"
     query = f"""
+        WITH written AS (
+            SELECT i, hash(i, {seed}) AS h, hash(i, {seed}, 'w') % {NAMESPACES * workloads} AS w,
+                (hash(i, {seed}, 't') % {span})::BIGINT AS since, since // 86400000000 AS day,
+                {START} + to_microseconds(since) AS time
+            FROM range({writes}) AS each(i)
+        )
         SELECT {columns} FROM (
-            {one}, 'write' AS kind FROM range({writes}) AS each(i)
-            UNION ALL {one}, 'finding' AS kind FROM range({rows * 3 // 10}) AS each(i)
-            UNION ALL {one}, 'blind' AS kind FROM range({rows - writes - rows * 3 // 10}) AS each(i))"""  # noqa: S608 - only our own texts go in
+            SELECT *, 'write' AS kind, 0 AS number FROM written
+            UNION ALL
+            SELECT *, 'finding' AS kind, unnest(range((1 + hash(w, 'n') % 5)::BIGINT)) AS number FROM written
+            WHERE h % 50 <> 0 AND hash(w, 'v') % 100 < {violating} AND (hash(w, 'f') % 4 <> 0 OR since < {span // 2})
+            UNION ALL SELECT *, 'blind' AS kind, 0 AS number FROM written WHERE h % 50 = 0
+        )"""  # noqa: S608 - only our own texts go in
     with engine.connect() as connection:
         connection.execute(f"COPY ({query}) TO {engine.quoted(str(path))} (FORMAT parquet)")
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--rows", type=int, default=10_000_000)
+    parser.add_argument("--rows", type=int, default=10_000_000, help="about as many (default %(default)s)")
+    parser.add_argument("--workloads", type=int, default=25, help="in each of the namespaces (default %(default)s)")
+    parser.add_argument("--violating", type=int, default=30, metavar="PERCENT", help="of them (default %(default)s)")
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--folder", type=Path)
-    parser.add_argument("--step", choices=("generate", "put", "ask"))
+    parser.add_argument("--folder", type=Path, help="to keep the facts in (default: they are removed)")
+    parser.add_argument("--step", choices=("generate", "put", "report"), help="only this one, in --folder")
     args = parser.parse_args()
     if args.step:
         return _step(args)
-    with tempfile.TemporaryDirectory() as folder:
-        for step in ("generate", "put", "ask"):
-            subprocess.run(
-                [
-                    *(sys.executable, "-m", "benchmarks.audit_facts", "--rows", str(args.rows)),
-                    *("--seed", str(args.seed), "--folder", folder, "--step", step),
-                ],
-                check=True,
-            )
+    with tempfile.TemporaryDirectory() as made:
+        for step in ("generate", "put", "report"):
+            line = [sys.executable, "-m", "benchmarks.audit_facts", "--step", step, "--folder", args.folder or made]
+            for name in ("rows", "workloads", "violating", "seed"):
+                line += [f"--{name}", str(getattr(args, name))]
+            subprocess.run(list(map(str, line)), check=True)
     return 0
 
 
 def _step(args: argparse.Namespace) -> int:
     staged, out = args.folder / "staged.parquet", args.folder / "facts"
-    start = time.perf_counter()
+    start, cpu = time.perf_counter(), time.process_time()
+    what = ""
     if args.step == "generate":
-        generate(args.rows, staged, args.seed)
+        args.folder.mkdir(parents=True, exist_ok=True)
+        generate(args.rows, staged, args.seed, workloads=args.workloads, violating=args.violating)
     elif args.step == "put":
         done = store.put(out, staged, store.Source(Ours(("check.wouldblock.dev",))))
-        assert done.rows == args.rows
+        staged.unlink()
+        what = f"{done.rows:,} rows; "
     else:
-        with engine.open_facts(out) as connection:
-            for name, question in QUESTIONS.items():
-                begin = time.perf_counter()
-                found = connection.execute(question).fetchall()
-                print(f"  {time.perf_counter() - begin:6.2f} s  {name} ({len(found)} rows)")
+        from webhook import cli
+
+        shown = io.StringIO()
+        with contextlib.redirect_stdout(shown):
+            cli.main(["report", "--facts", str(out)])
+        what = f"{shown.getvalue().partition(chr(10))[0]}; "
+    took, used = time.perf_counter() - start, time.process_time() - cpu
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    print(f"{args.step}: {time.perf_counter() - start:.2f} s, peak {peak:.0f} MB", flush=True)
+    print(f"{args.step}: {what}{took:.2f} s, {used:.2f} s of CPU, peak {peak:.0f} MB", flush=True)
     return 0
 
 

@@ -12,9 +12,10 @@ import pytest
 from tests.audit import estate
 from tests.audit.estate import POLICIES, START, Estate, many, owners_of, sets
 from webhook.audit.report import summary
-from webhook.audit.report.build import ALL, Selection, build
+from webhook.audit.report.build import build
 from webhook.audit.report.figures import Report
 from webhook.audit.report.standing import Catalogue
+from webhook.audit.report.workloads import ALL, Selection
 from webhook.audit.table.engine import from_rows
 
 DAY = datetime.timedelta(days=1)
@@ -181,6 +182,15 @@ def test_how_a_workload_stands() -> None:
     assert report.totals.exempted == 1
     assert [day.open for day in report.days] == [6, 3]
     assert [day.settled for day in report.days] == [0, 3]
+
+
+def test_a_deletion_whose_time_was_cut_off_proves_nothing() -> None:
+    """It may have been before the workload came back."""
+    cluster = Estate()
+    cluster.write("shop", "Deployment", "web", at=START, findings=[ONE])
+    cluster.write("shop", "Deployment", "web", at=START + DAY, operation="DELETE", code=200, result="truncated")
+    cluster.rows[-1]["time"] = None
+    assert statuses(made(cluster.rows)) == {"Deployment/web": "open"}
 
 
 def test_a_policy_that_another_set_dropped_proves_nothing() -> None:

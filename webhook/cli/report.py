@@ -13,10 +13,11 @@ from typing import TYPE_CHECKING
 
 from webhook import __version__, cli
 from webhook.audit.report import export, summary, text
-from webhook.audit.report.build import Selection, build
+from webhook.audit.report.build import build
 from webhook.audit.report.figures import Report
 from webhook.audit.report.page import render
 from webhook.audit.report.standing import Catalogue
+from webhook.audit.report.workloads import Selection
 from webhook.cli import evidence, tables
 from webhook.cli.common import add_owner_flags, add_policy_flags, owners_of
 from webhook.errors import UserError

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from msgspec import Struct
 
 from webhook.audit.facts import REGISTRATION
+from webhook.audit.report import queries
 from webhook.audit.report.figures import Time
 from webhook.audit.report.standing import Combination, Root, at
 from webhook.audit.subject import POD_SECURITY
@@ -101,6 +102,7 @@ def in_force(facts: DuckDBPyConnection, since: Time, known: set[str]) -> set[str
 def window(facts: DuckDBPyConnection, *, before: Time) -> Iterator[None]:
     """Within it the views hold only what came before."""
     names = ("facts", "writes", "findings", "blind")
+    facts.execute(queries.NO_CELLS)
     for name in names:
         facts.execute(
             f"CREATE OR REPLACE TEMP VIEW {name} AS SELECT * FROM memory.main.{name} "  # noqa: S608 - our own names
@@ -109,6 +111,7 @@ def window(facts: DuckDBPyConnection, *, before: Time) -> Iterator[None]:
     try:
         yield
     finally:
+        facts.execute(queries.NO_CELLS)
         for name in names:
             facts.execute(f"DROP VIEW temp.{name}")
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from msgspec import Struct
 
+from webhook.audit.report import queries
 from webhook.audit.report.figures import Blind, Coverage, Denial
 from webhook.audit.report.standing import Catalogue, Combination, at, moment
 from webhook.audit.verdict import GAPS
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
 
 _EXEMPT = ("exempt_namespace", "exempt")
-_OUTCOME = "CASE WHEN dry_run THEN 'dry_run' WHEN rejected THEN 'rejected' ELSE result END"
 
 
 Wanted = Callable[[str, str], bool]
@@ -41,11 +41,7 @@ class Covered:
     def __init__(self, facts: DuckDBPyConnection, catalogue: Catalogue, wanted: Wanted | None = None) -> None:
         """`wanted`: only these (cluster, namespace)."""
         self._catalogue = catalogue
-        facts.execute(
-            "CREATE OR REPLACE TEMP TABLE report_cell AS SELECT cluster, namespace, day,"  # noqa: S608 - our own names
-            f' "group", version, resource, subresource, operation, {_OUTCOME} AS outcome, count(*) AS number'
-            " FROM writes GROUP BY ALL"
-        )
+        facts.execute(queries.CELLS)
         rows = facts.execute(
             'SELECT cluster, namespace, "group", version, resource, subresource, operation, outcome,'
             " sum(number)::BIGINT FROM report_cell GROUP BY ALL ORDER BY ALL"
@@ -66,6 +62,8 @@ class Covered:
         self.total = _coverage(self._cells)
         self.by_namespace = {place: _coverage(cells) for place, cells in self._at.items()}
         self.days = self._days(facts, asked)
+        clusters = facts.execute("SELECT DISTINCT cluster FROM report_cell ORDER BY ALL").fetchall()
+        self.clusters: tuple[str, ...] = tuple(row[0] for row in clusters)
 
     def of_policy(self, policy: str, places: Iterable[tuple[str, str]] | None = None) -> Coverage | None:
         """Of the writes that the policy's rules name, in these (cluster, namespace) or all; None when the rules are not
@@ -130,13 +128,13 @@ def add(parts: Iterable[Coverage]) -> Coverage:
 
 
 def denials(facts: DuckDBPyConnection, wanted: Wanted = lambda _cluster, _namespace: True) -> tuple[Denial, ...]:
-    """What is refused already, by what refused it; of the findings that `standings` took."""
+    """What is refused already, by what refused it."""
     rows = facts.execute(
         """
         SELECT policy, cluster, namespace, count(DISTINCT (root_kind, root_name)), count(DISTINCT hash(time, request)),
             epoch_us(min(time)), epoch_us(max(time)), list(DISTINCT client) FILTER (client <> ''),
             arg_max(message, time)
-        FROM report_finding WHERE source = 'denial' AND NOT dry_run AND time IS NOT NULL GROUP BY ALL ORDER BY ALL
+        FROM findings WHERE source = 'denial' AND NOT dry_run AND time IS NOT NULL GROUP BY ALL ORDER BY ALL
         """
     ).fetchall()
     by_policy: dict[str, list[tuple[Any, ...]]] = {}

@@ -1,10 +1,11 @@
 """The questions to the facts table that `standing` asks, as SQL.
 
-They make temporary tables `report_…`; those that say what policies are about (`report_scope`), which sets held them
-(`report_held`) and how kinds are called (`report_kind`) are `standing`'s to fill.
+They make temporary tables `report_…`. Those that say what former logs showed (`report_seed`), what policies are about
+(`report_scope`), which sets held them (`report_held`) and how kinds are called (`report_kind`) `standing` fills.
 
-The facts table may hold ten million writes, so it is gone through once for the findings and once for the writes of the
-workloads that have some (`report_finding`, `report_write`); all else is asked of those.
+The facts table may hold ten million rows, and DuckDB is bounded in memory. So workloads are numbered first, what is
+kept for each of them is of fixed size, texts are fetched at the end for the few rows that are shown, and of the writes
+only those are looked at that can still change something.
 """
 
 from __future__ import annotations
@@ -12,170 +13,261 @@ from __future__ import annotations
 from webhook.audit.tally import TELLS_NOTHING
 
 _BAD = "result IN ('violation', 'error')"
-_REMNANT = "(older OR (preexisting AND operation = 'UPDATE'))"
-"""It leaves a violation as it was, or is made of a template of which there is a newer one."""
+_COUNTS = "NOT rejected AND NOT dry_run"
+_SAID = f"source <> 'denial' AND {_COUNTS}"
+_NOT_OURS = f"source NOT IN ('wouldblock', 'denial') AND {_COUNTS}"
 _NO_TRIAL = ", ".join(f"'{each}'" for each in TELLS_NOTHING)
-_ANONYMOUS = "CASE WHEN root_name = '' THEN resource ELSE '' END"
+_ANONYMOUS = "CASE WHEN root_name = '' THEN resource ELSE '' END AS anonymous"
+_NAMED = "cluster, namespace, root_kind, root_name, anonymous"
 _PART = (
-    "resource || CASE WHEN subresource = '' THEN '' ELSE '/' || subresource END"
-    " || CASE operation WHEN 'DELETE' THEN ' delete' WHEN 'CONNECT' THEN ' connect' ELSE '' END"
+    "CASE WHEN subresource = '' AND operation NOT IN ('DELETE', 'CONNECT') THEN resource"
+    " ELSE resource || CASE WHEN subresource = '' THEN '' ELSE '/' || subresource END"
+    " || CASE operation WHEN 'DELETE' THEN ' delete' WHEN 'CONNECT' THEN ' connect' ELSE '' END END AS part"
 )
+_KEY = "root, policy, part"
+_WHAT = '"group", version, resource, subresource, operation'
 
-_SOURCES = ("gatekeeper", "kyverno", "pod-security", "vap", "wouldblock")
-_WHO = ", ".join(f"CASE WHEN bool_or({_BAD} AND source = '{each}') THEN '{each}' END" for each in _SOURCES)
+SOURCES = ("gatekeeper", "kyverno", "pod-security", "vap", "wouldblock")
+"""By the bits that stand for them in `sources`."""
+_BIT = " ".join(f"WHEN '{each}' THEN {1 << bit}" for bit, each in enumerate(SOURCES))
 
-FINDINGS = """
-CREATE OR REPLACE TEMP TABLE report_finding AS
-SELECT cluster, time, request, audit_id, source, policy, result, message, preexisting, operation, "group", version,
-    resource, subresource, namespace, root_kind, root_name, "user", client, by_controller, dry_run, rejected,
-    set_digest, trial
-FROM findings
-"""
-"""All findings, refusals among them."""
 
-WRITES = """
-CREATE OR REPLACE TEMP TABLE report_write AS
-SELECT cluster, time, request, result, operation, "group", version, resource, subresource, namespace, name,
-    root_kind, root_name, "user", client, by_controller, dry_run, rejected, code, set_digest, trial
-FROM writes SEMI JOIN report_pair USING (cluster, namespace, root_kind, root_name)
-"""
-"""The writes of workloads with a finding."""
+def _of(view: str, columns: str, where: str) -> str:
+    """Rows of a view with the number of their workload."""
+    return (
+        f"SELECT root, {columns} FROM (SELECT *, {_ANONYMOUS} FROM {view} WHERE {where})"  # noqa: S608 - our own names
+        f" JOIN report_root USING ({_NAMED})"
+    )
+
+
+CELLS = f"""
+CREATE TEMP TABLE IF NOT EXISTS report_cell AS
+SELECT cluster, namespace, day, {_WHAT},
+    CASE WHEN dry_run THEN 'dry_run' WHEN rejected THEN 'rejected' ELSE result END AS outcome, count(*) AS number
+FROM writes GROUP BY ALL
+"""  # noqa: S608 - only our own names go in
+"""What became of writes, by place, day and what they are about. Whoever asks first makes it."""
+
+NO_CELLS = "DROP TABLE IF EXISTS report_cell"
+"""For who changes what the views hold."""
+
+SEEN = f"SELECT DISTINCT source, policy, set_digest, {_WHAT} FROM findings"  # noqa: S608
+"""By which sets each policy found something, and in what."""
+
+ROOTS = f"""
+CREATE OR REPLACE TEMP TABLE report_root AS
+SELECT (row_number() OVER (ORDER BY {_NAMED}))::INTEGER AS root, * FROM (
+    SELECT cluster, namespace, root_kind, root_name, {_ANONYMOUS} FROM findings WHERE {_SAID}
+    UNION
+    SELECT {_NAMED} FROM report_seed
+)
+"""  # noqa: S608
+"""Numbers, in the order of their names, for the workloads of which something is or (`report_seed`) was said."""
 
 BORN = f"""
 CREATE OR REPLACE TEMP TABLE report_born AS
-SELECT *, lead(born) OVER (PARTITION BY cluster, namespace, root_kind, root_name ORDER BY born, trial) AS replaced
-FROM (
-    SELECT cluster, namespace, root_kind, root_name, trial, min(time) AS born FROM report_write
-    WHERE trial NOT IN ({_NO_TRIAL}) AND root_name <> '' AND NOT rejected AND NOT dry_run GROUP BY ALL
-)
-"""  # noqa: S608 - only our own names go in
-"""When each state of a workload's template came up, and when the next one did."""
+SELECT root, trial, replaced FROM (
+    SELECT root, trial, lead(born) OVER (PARTITION BY root ORDER BY born, trial) AS replaced FROM (
+        SELECT root, trial, min(time) AS born FROM (
+            {_of("writes", "trial, time", f"trial NOT IN ({_NO_TRIAL}) AND root_name <> '' AND {_COUNTS}")}
+        ) GROUP BY ALL
+    )
+) WHERE replaced IS NOT NULL
+"""  # noqa: S608
+"""When a newer state of a workload's template came up."""
 
-FOUND = f"""
-CREATE OR REPLACE TEMP TABLE report_part AS
-WITH finding AS (
-    SELECT report_finding.*, coalesce(time >= replaced, false) AS older FROM report_finding
-    LEFT JOIN report_born USING (cluster, namespace, root_kind, root_name, trial)
-), said AS (
-    SELECT *, false AS again FROM finding WHERE source = 'wouldblock'
-    UNION ALL
-    -- What we and another found in one write counts once. DISTINCT would do that too, at ten times the price.
-    SELECT other.*, own.request IS NOT NULL FROM finding AS other
-    LEFT JOIN (SELECT cluster, time, request, policy FROM report_finding WHERE source = 'wouldblock' AND {_BAD}) AS own
-        ON own.cluster = other.cluster AND own.time = other.time AND own.request = other.request
-        AND own.policy = other.policy
-    WHERE other.source NOT IN ('wouldblock', 'denial')
+AGAIN = f"""
+CREATE OR REPLACE TEMP TABLE report_again AS
+WITH other AS (SELECT DISTINCT cluster, time, request, policy FROM findings WHERE {_NOT_OURS})
+SELECT * FROM other SEMI JOIN (
+    SELECT cluster, time, request, policy FROM findings
+    WHERE source = 'wouldblock' AND {_BAD} AND request IN (SELECT request FROM other)
+) AS own USING (cluster, time, request, policy)
+"""  # noqa: S608
+"""What we and another found in one write counts once."""
+
+_FINDING = (
+    f"policy, {_PART}, CASE source {_BIT} ELSE 0 END AS source,"
+    f" result, time, {_BAD} AS violates,"
+    " preexisting AND operation = 'UPDATE' AS kept, NOT by_controller AND client <> '' AS hand, trial"
 )
-SELECT cluster, namespace, root_kind, root_name, {_ANONYMOUS} AS anonymous, policy, {_PART} AS part,
-    max(time) FILTER ({_BAD} AND NOT ({_REMNANT})) AS violated,
-    max(time) FILTER ({_BAD} AND {_REMNANT}) AS remnant,
-    max(time) FILTER ({_BAD} AND NOT older) AS counted,
-    max(time) FILTER (result = 'exempted') AS exempted,
-    max(time) FILTER (result IN ('not_comparable', 'unreviewed')) AS blind,
-    arg_max(result, time) FILTER (result IN ('not_comparable', 'unreviewed')) AS cause,
-    min(time) FILTER ({_BAD}) AS first,
-    max(time) FILTER ({_BAD}) AS last,
-    count(*) FILTER ({_BAD} AND NOT again) AS bad,
-    count(*) FILTER (result = 'error' AND NOT again) AS errors,
-    count(*) FILTER (result = 'not_comparable') AS incomparable,
-    arg_max(preexisting, time) FILTER ({_BAD}) AS preexisting,
-    arg_max(message, time) FILTER ({_BAD}) AS message,
-    arg_max(audit_id, time) FILTER ({_BAD}) AS audit_id,
-    arg_max(audit_id, time, 5) FILTER ({_BAD} AND NOT again) AS audit_ids,
-    arg_max(client, time) FILTER ({_BAD} AND NOT by_controller) AS client,
-    arg_max("user", time) FILTER ({_BAD} AND NOT by_controller) AS "user",
-    arg_max(client, time) FILTER ({_BAD}) AS any_client,
-    arg_max("user", time) FILTER ({_BAD}) AS any_user,
-    list_filter([{_WHO}], lambda each: each IS NOT NULL) AS sources
-FROM said
-WHERE NOT dry_run AND NOT rejected
+
+
+NEVER_AGAIN = "CREATE OR REPLACE TEMP TABLE report_again AS SELECT cluster, time, request, policy FROM findings LIMIT 0"
+
+
+def found(examples: int) -> str:
+    """What was found: a row for each part of a workload and policy; with the times of that many latest writes."""
+    return f"""
+CREATE OR REPLACE TEMP TABLE report_part AS
+WITH said AS (
+    {_of("findings", f"{_FINDING}, false AS again", f"source = 'wouldblock' AND {_COUNTS}")}
+    UNION ALL
+    SELECT other.* EXCLUDE (cluster, request), again.request IS NOT NULL AS again
+    FROM ({_of("findings", f"{_FINDING}, cluster, request", _NOT_OURS)}) AS other
+    LEFT JOIN report_again AS again USING (cluster, time, request, policy)
+), finding AS (
+    -- It leaves a violation as it was, or is made of a template of which there is a newer one.
+    SELECT *, coalesce(time >= replaced, false) AS older, older OR kept AS remains
+    FROM said LEFT JOIN report_born USING (root, trial)
+)
+SELECT {_KEY},
+    max(CASE WHEN violates AND NOT remains THEN time END) AS violated,
+    max(CASE WHEN violates AND remains THEN time END) AS remnant,
+    max(CASE WHEN violates AND NOT older THEN time END) AS counted,
+    max(CASE WHEN result = 'exempted' THEN time END) AS exempted,
+    max(CASE WHEN result = 'not_comparable' THEN time END) AS not_comparable,
+    max(CASE WHEN result = 'unreviewed' THEN time END) AS unreviewed,
+    min(CASE WHEN violates THEN time END) AS first,
+    max(CASE WHEN violates THEN time END) AS last,
+    max(CASE WHEN violates AND hand THEN time END) AS by_hand,
+    {f"max(time, {examples}) FILTER (violates AND NOT again)" if examples else "[]::TIMESTAMPTZ[]"} AS latest,
+    count(CASE WHEN violates AND NOT again THEN 1 END) AS bad,
+    count(CASE WHEN result = 'error' AND NOT again THEN 1 END) AS errors,
+    count(CASE WHEN result = 'not_comparable' THEN 1 END) AS incomparable,
+    bit_or(CASE WHEN violates THEN source ELSE 0 END) AS sources
+FROM finding
 GROUP BY ALL
 """  # noqa: S608 - only our own names go in
-"""What was found: a row for each part of a workload and policy."""
 
-PAIR = f"""
+
+_TIMES = "SELECT unnest(list_concat([last, by_hand], latest)) AS time FROM report_part"
+
+SHOWN = f"""
+CREATE OR REPLACE TEMP TABLE report_shown AS
+SELECT * FROM ({
+    _of(
+        "findings",
+        f'policy, {_PART}, time, source, preexisting, message, audit_id, by_controller, client, "user"',
+        f"{_BAD} AND {_SAID} AND time IN ({_TIMES})",
+    )
+})
+QUALIFY row_number() OVER (PARTITION BY {_KEY}, time ORDER BY by_controller, source DESC, audit_id, message) = 1
+"""  # noqa: S608
+"""The findings whose texts are shown. Times are to the microsecond: few others are among them."""
+
+PAIRS = f"""
 CREATE OR REPLACE TEMP TABLE report_pair AS
-SELECT cluster, namespace, root_kind, root_name, anonymous, policy, min(first) AS first FROM (
-    SELECT cluster, namespace, root_kind, root_name, {_ANONYMOUS} AS anonymous, policy, min(time) AS first
-    FROM report_finding WHERE {_BAD} AND source <> 'denial' AND NOT dry_run AND NOT rejected GROUP BY ALL
+SELECT root, policy, min(first) AS first, min(violated) AS least FROM (
+    SELECT root, policy, first, coalesce(violated, first) AS violated FROM report_part
     UNION ALL
-    SELECT cluster, namespace, root_kind, root_name, anonymous, policy, since::TIMESTAMPTZ FROM report_seed
+    SELECT root, policy, since::TIMESTAMPTZ, since::TIMESTAMPTZ FROM report_seed JOIN report_root USING ({_NAMED})
 ) WHERE first IS NOT NULL GROUP BY ALL
-"""  # noqa: S608 - only our own names go in
-"""The workloads and policies with a violation, here or (`report_seed`) in former logs."""
+"""  # noqa: S608
+"""The workloads and policies with a violation, here or in former logs."""
+
+BOUNDS = f"""
+CREATE OR REPLACE TEMP TABLE report_bound AS
+SELECT pair.root, pair.policy, scope.part, found.counted,
+    -- What the object itself says is also held against its other parts.
+    CASE WHEN kind.resource IS NOT NULL THEN pair.least ELSE coalesce(found.violated, pair.first) END AS since
+FROM report_pair AS pair
+JOIN (SELECT DISTINCT policy, {_PART} FROM report_scope) AS scope ON scope.policy = pair.policy
+JOIN report_root AS workload ON workload.root = pair.root
+LEFT JOIN report_kind AS kind ON kind.root_kind = workload.root_kind AND kind.resource = scope.part
+LEFT JOIN report_part AS found ON found.root = pair.root AND found.policy = pair.policy AND found.part = scope.part
+"""  # noqa: S608
+"""For each part of a workload that a policy is about: since when a write tells something new."""
+
+LATEST = f"""
+CREATE OR REPLACE TEMP TABLE report_write AS
+SELECT written.* EXCLUDE (time),
+    -- What has lost its time may be later than anything else.
+    coalesce(time, (SELECT max(time) FROM writes) + INTERVAL 1 MICROSECOND) AS time
+FROM ({_of("writes", f"{_WHAT}, {_PART}, cluster, time, request, result, set_digest", _COUNTS)}) AS written
+JOIN (SELECT root, part, min(since) AS since FROM report_bound GROUP BY ALL) AS bound USING (root, part)
+WHERE time IS NULL OR time > since
+"""  # noqa: S608
+"""The writes that may tell something new of some policy."""
 
 LATER = f"""
 CREATE OR REPLACE TEMP TABLE report_later AS
 WITH later AS (
-    SELECT cluster, namespace, root_kind, root_name, {_ANONYMOUS} AS anonymous, {_PART} AS part,
-        "group", version, resource, subresource, operation, request, result, set_digest,
-        -- What has lost its time may be later than anything else.
-        coalesce(time, (SELECT max(time) FROM report_write) + INTERVAL 1 MICROSECOND) AS time
-    FROM report_write
-    WHERE NOT rejected AND NOT dry_run
+    SELECT bound.*, later.time, later.result, later.result = 'reviewed' AND held.policy IS NOT NULL AS seen
+    FROM report_write AS later
+    JOIN report_bound AS bound ON bound.root = later.root AND bound.part = later.part AND later.time > bound.since
+    SEMI JOIN report_scope AS about ON about.policy = bound.policy AND about."group" = later."group"
+        AND about.version = later.version AND about.resource = later.resource
+        AND about.subresource = later.subresource AND about.operation = later.operation
+    LEFT JOIN report_held AS held ON held.policy = bound.policy AND held.digest = later.set_digest
+    ANTI JOIN (
+        SELECT cluster, time, request, policy FROM findings
+        WHERE source <> 'denial' AND request IN (SELECT request FROM report_write)
+    ) AS said
+        ON said.cluster = later.cluster AND said.time = later.time AND said.request = later.request
+        AND said.policy = bound.policy
 )
-SELECT pair.cluster, pair.namespace, pair.root_kind, pair.root_name, pair.anonymous, pair.policy, later.part,
-    max(later.time) FILTER (later.result = 'reviewed' AND held.policy IS NOT NULL) AS passed,
-    count(*) FILTER (later.result = 'reviewed' AND held.policy IS NOT NULL
-        AND (found.counted IS NULL OR later.time > found.counted)) AS passes,
-    min(later.time) FILTER (later.result = 'reviewed' AND held.policy IS NOT NULL
-        AND (found.counted IS NULL OR later.time > found.counted)) AS passed_from,
-    max(later.time) FILTER (later.result <> 'reviewed' OR held.policy IS NULL) AS blind,
-    arg_max(CASE WHEN later.result = 'reviewed' THEN 'unknown_set' ELSE later.result END, later.time)
-        FILTER (later.result <> 'reviewed' OR held.policy IS NULL) AS cause
-FROM report_pair AS pair
-JOIN later USING (cluster, namespace, root_kind, root_name, anonymous)
-JOIN report_scope AS about ON about.policy = pair.policy AND about."group" = later."group"
-    AND about.version = later.version AND about.resource = later.resource
-    AND about.subresource = later.subresource AND about.operation = later.operation
-LEFT JOIN report_held AS held ON held.policy = pair.policy AND held.digest = later.set_digest
-LEFT JOIN report_part AS found ON found.cluster = pair.cluster AND found.namespace = pair.namespace
-    AND found.root_kind = pair.root_kind AND found.root_name = pair.root_name AND found.anonymous = pair.anonymous
-    AND found.policy = pair.policy AND found.part = later.part
-ANTI JOIN (SELECT cluster, time, request, policy FROM report_finding WHERE source <> 'denial') AS said
-    ON said.cluster = pair.cluster AND said.time = later.time AND said.request = later.request
-    AND said.policy = pair.policy
-WHERE later.time > pair.first
+SELECT {_KEY},
+    max(time) FILTER (seen) AS passed,
+    count(*) FILTER (seen AND (counted IS NULL OR time > counted)) AS passes,
+    min(time) FILTER (seen AND (counted IS NULL OR time > counted)) AS passed_from,
+    max(time) FILTER (NOT seen) AS blind,
+    arg_max(CASE WHEN result = 'reviewed' THEN 'unknown_set' ELSE result END, time) FILTER (NOT seen) AS cause
+FROM later
 GROUP BY ALL
 """  # noqa: S608
 """What was written later: whether it passed, or was not seen. A review counts only by a set that held the policy."""
 
-GONE = """
-SELECT cluster, namespace, root_kind, root_name, epoch_us(max(time))
-FROM report_write JOIN report_kind USING (root_kind, resource)
-WHERE operation = 'DELETE' AND subresource = '' AND name <> '' AND NOT dry_run AND code BETWEEN 200 AND 299
+GONE = f"""
+SELECT cluster, namespace, root_kind, root_name, epoch_us(max(time)) FROM (
+    SELECT cluster, namespace, root_kind, root_name, resource, time FROM writes
+    WHERE operation = 'DELETE' AND subresource = '' AND name <> '' AND NOT dry_run AND code BETWEEN 200 AND 299
+        AND time IS NOT NULL
+) JOIN report_kind USING (root_kind, resource) SEMI JOIN report_root USING ({_NAMED.removesuffix(", anonymous")})
 GROUP BY ALL
-"""
+"""  # noqa: S608
 """When workloads were deleted."""
 
 NAMESPACES_GONE = """
 SELECT cluster, name, epoch_us(max(time)) FROM writes
 WHERE operation = 'DELETE' AND resource = 'namespaces' AND "group" = '' AND subresource = '' AND name <> ''
     AND NOT dry_run AND code BETWEEN 200 AND 299
+        AND time IS NOT NULL
 GROUP BY ALL
 """
 """When whole namespaces were."""
 
-ACTORS = """
-SELECT cluster, namespace, root_kind, root_name, arg_max(client, time), arg_max("user", time)
-FROM report_write
-WHERE root_name <> '' AND NOT by_controller AND NOT rejected AND NOT dry_run AND operation IN ('CREATE', 'UPDATE')
-GROUP BY ALL
-"""
-"""Who wrote the workload itself last: what controllers make of it is theirs."""
+_BY_HAND = f"root_name <> '' AND NOT by_controller AND {_COUNTS} AND operation IN ('CREATE', 'UPDATE')"
 
-READ = """
-SELECT cluster, namespace, root_kind, root_name, anonymous, policy, part,
+ACTORS = f"""
+CREATE OR REPLACE TEMP TABLE report_actor AS
+SELECT root, arg_max(client, time) AS client, arg_max("user", time) AS "user" FROM (
+    {_of("writes", 'client, "user", time', _BY_HAND)}
+) ANTI JOIN (SELECT root FROM report_part GROUP BY ALL HAVING count(by_hand) = count(*)) AS known USING (root)
+GROUP BY ALL
+"""  # noqa: S608
+"""Who wrote the workload itself last, where only controllers made what violates: that is theirs."""
+
+_HIDDEN = "greatest(part.not_comparable, part.unreviewed)"
+
+READ = f"""
+WITH part AS (SELECT * FROM report_part WHERE root BETWEEN $first AND $last),
+later AS (SELECT * FROM report_later WHERE root BETWEEN $first AND $last),
+shown AS (SELECT * FROM report_shown WHERE root BETWEEN $first AND $last),
+workload AS (
+    SELECT report_root.*, client, "user" FROM report_root LEFT JOIN report_actor USING (root)
+    WHERE root BETWEEN $first AND $last
+)
+SELECT {_NAMED}, policy, part,
     epoch_us(part.violated), epoch_us(part.remnant), epoch_us(later.passed), coalesce(later.passes, 0),
-    epoch_us(later.passed_from),
-    epoch_us(part.exempted), epoch_us(greatest(part.blind, later.blind)),
-    CASE WHEN later.blind IS NULL OR part.blind > later.blind THEN part.cause ELSE later.cause END,
+    epoch_us(later.passed_from), epoch_us(part.exempted), epoch_us(greatest({_HIDDEN}, later.blind)),
+    CASE WHEN later.blind IS NOT NULL AND ({_HIDDEN} IS NULL OR later.blind >= {_HIDDEN}) THEN later.cause
+        WHEN part.not_comparable = {_HIDDEN} THEN 'not_comparable' WHEN part.unreviewed = {_HIDDEN} THEN 'unreviewed'
+        END,
     epoch_us(part.first), epoch_us(part.last), coalesce(part.bad, 0), coalesce(part.errors, 0),
-    coalesce(part.incomparable, 0), part.preexisting, part.message, part.audit_id,
-    part.client, part."user", part.any_client, part.any_user, part.sources,
-    part.audit_ids
-FROM report_part AS part
-FULL JOIN report_later AS later USING (cluster, namespace, root_kind, root_name, anonymous, policy, part)
-ORDER BY ALL
-"""
-"""Both together, a row for each part."""
+    coalesce(part.incomparable, 0), newest.preexisting, newest.message, newest.audit_id, newest.client, newest."user",
+    hand.client, hand."user", workload.client, workload."user", coalesce(part.sources, 0), example.audit_ids
+FROM part
+FULL JOIN later USING ({_KEY})
+JOIN workload USING (root)
+LEFT JOIN shown AS newest ON newest.root = part.root AND newest.policy = part.policy AND newest.part = part.part
+    AND newest.time = part.last
+LEFT JOIN shown AS hand ON hand.root = part.root AND hand.policy = part.policy AND hand.part = part.part
+    AND hand.time = part.by_hand
+LEFT JOIN (
+    SELECT {_KEY}, list(audit_id ORDER BY time DESC) AS audit_ids
+    FROM shown JOIN (SELECT {_KEY}, unnest(latest) AS time FROM part) USING ({_KEY}, time) GROUP BY ALL
+) AS example USING ({_KEY})
+ORDER BY root, policy, part
+"""  # noqa: S608
+"""All of it together, a row for each part of some of the workloads."""

@@ -7,8 +7,11 @@ A violation counts until it is proven gone, by the rules that tickets go by (`ti
 from __future__ import annotations
 
 import datetime
-from collections.abc import Iterable
-from typing import TYPE_CHECKING
+from collections.abc import Iterable, Iterator
+from itertools import groupby
+from operator import itemgetter
+from sys import intern
+from typing import TYPE_CHECKING, Any
 
 from msgspec import Struct
 
@@ -23,6 +26,8 @@ from webhook.policy import PolicyRecord, SetRecord
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
 
+_MANY = 5_000
+"""Workloads of which everything is fetched at once."""
 EPOCH = datetime.datetime(1970, 1, 1, tzinfo=datetime.UTC)
 Root = tuple[str, str, str, str, str]
 """(cluster, namespace, kind, name, resource); the last only where there is no name."""
@@ -46,6 +51,11 @@ class Catalogue:
         """Whether the policy looks at such writes; None when that is not known."""
         known = self.policies.get(policy)
         return None if known is None else covers(known.match, *combination)
+
+    def severity(self, policy: str) -> str:
+        """Empty when the policy is not known."""
+        known = self.policies.get(policy)
+        return str(known.meta.severity) if known is not None else ""
 
     def anybody(self, combination: Combination) -> bool:
         """Whether some policy looks at such writes; true when no policy is known."""
@@ -74,33 +84,55 @@ class Seed(Struct, frozen=True):
 
 
 def standings(
-    facts: DuckDBPyConnection, catalogue: Catalogue, *, proof: Proof = DEFAULTS, seeds: Iterable[Seed] = ()
-) -> list[Standing]:
-    """One for each (workload, policy) with a finding, or with a seed, in the order of their names."""
-    facts.execute(queries.FINDINGS)
+    facts: DuckDBPyConnection,
+    catalogue: Catalogue,
+    *,
+    proof: Proof = DEFAULTS,
+    seeds: Iterable[Seed] = (),
+    examples: int = 0,
+) -> Iterator[Standing]:
+    """One for each (workload, policy) with a finding, or with a seed, in the order of their names; each with the audit
+    ids of so many of its latest violations as `examples` asks for. All of them together may be more than memory holds.
+    """
     columns = ("cluster", "namespace", "root_kind", "root_name", "anonymous", "policy", "since")
-    seeded = list(seeds)
-    _table(facts, "report_seed", columns, [(*each.root, each.policy, each.since.isoformat()) for each in seeded])
-    facts.execute(queries.PAIR)
-    facts.execute(queries.WRITES)
+    seeded = {(each.root, each.policy): each for each in seeds}
+    _table(
+        facts, "report_seed", columns, [(*each.root, each.policy, each.since.isoformat()) for each in seeded.values()]
+    )
+    facts.execute(queries.ROOTS)
     facts.execute(queries.BORN)
-    facts.execute(queries.FOUND)
-    _scope(facts, catalogue)
+    seen = facts.execute(queries.SEEN).fetchall()
+    sources = {row[0] for row in seen}
+    facts.execute(queries.AGAIN if "wouldblock" in sources and len(sources - {"denial"}) > 1 else queries.NEVER_AGAIN)
+    facts.execute(queries.found(examples))
+    facts.execute(queries.SHOWN)
+    facts.execute(queries.PAIRS)
+    _scope(facts, catalogue, seen)
+    facts.execute(queries.BOUNDS)
+    facts.execute(queries.LATEST)
     facts.execute(queries.LATER)
+    facts.execute(queries.ACTORS)
     gone = {tuple(row[:4]): row[4] for row in facts.execute(queries.GONE).fetchall()}
     emptied = {(row[0], row[1]): row[2] for row in facts.execute(queries.NAMESPACES_GONE).fetchall()}
-    actors = {tuple(row[:4]): (row[4], row[5]) for row in facts.execute(queries.ACTORS).fetchall()}
-    grouped: dict[tuple[Root, str], list[_Row]] = {}
-    for row in facts.execute(queries.READ).fetchall():
-        grouped.setdefault((row[:5], row[5]), []).append(_Row(*row[6:]))
-    for seed in seeded:
-        # Of which nothing was written, but which may be gone.
-        grouped.setdefault((seed.root, seed.policy), [])
-    found = []
-    for (root, policy), rows in grouped.items():
+    for (root, policy), rows in groupby(_read(facts), key=itemgetter(0, 1)):
+        seeded.pop((root, policy), None)
         ended = max(gone.get(root[:4], 0) if root[3] else 0, emptied.get(root[:2], 0))
-        found.append(_standing(root, policy, rows, ended, actors.get(root[:4], ("", "")), proof))
-    return found
+        yield _standing(root, policy, [row for _, _, row in rows], ended, proof)
+    for root, policy in seeded:
+        # Of which nothing was written, but which may be gone.
+        ended = max(gone.get(root[:4], 0) if root[3] else 0, emptied.get(root[:2], 0))
+        yield _standing(root, policy, [], ended, proof)
+
+
+def _read(facts: DuckDBPyConnection) -> Iterator[tuple[Root, str, _Row]]:
+    """Some workloads at a time: of all of them together the texts are more than memory may hold."""
+    (count,) = facts.execute("SELECT count(*) FROM report_root").fetchall()[0]
+    for first in range(1, count + 1, _MANY):
+        for row in facts.execute(queries.READ, {"first": first, "last": first + _MANY - 1}).fetchall():
+            cluster, namespace, kind, name, resource, policy, part, *rest = row
+            # What is in many rows is held once.
+            root = intern(cluster), intern(namespace), intern(kind), name, intern(resource)
+            yield root, intern(policy), _Row(intern(part), *rest)
 
 
 class _Row(Struct, frozen=True):
@@ -121,38 +153,42 @@ class _Row(Struct, frozen=True):
     preexisting: bool | None
     message: str | None
     audit_id: str | None
-    client: str | None
-    user: str | None
     any_client: str | None
     any_user: str | None
-    sources: list[str] | None
+    client: str | None
+    """Of the latest that no controller made."""
+    user: str | None
+    actor: str | None
+    """Who wrote the workload itself last; known where only controllers made what violates."""
+    actor_user: str | None
+    sources: int
+    """Bits, as `queries.SOURCES`."""
     audit_ids: list[str] | None
 
 
-def _scope(facts: DuckDBPyConnection, catalogue: Catalogue) -> None:
+def _scope(facts: DuckDBPyConnection, catalogue: Catalogue, findings: Iterable[tuple[Any, ...]]) -> None:
     """Which writes each policy is about: by its rules; where they are not known, what it found something in."""
+    facts.execute(queries.CELLS)
     combinations = facts.execute(
-        'SELECT DISTINCT "group", version, resource, subresource, operation FROM report_write'
+        'SELECT DISTINCT "group", version, resource, subresource, operation FROM report_cell'
     ).fetchall()
     policies = [row[0] for row in facts.execute("SELECT DISTINCT policy FROM report_pair").fetchall()]
-    seen = set(
-        facts.execute(
-            'SELECT DISTINCT policy, "group", version, resource, subresource, operation FROM report_finding'
-        ).fetchall()
-    )
+    seen: set[tuple[str, ...]] = set()
+    observed: set[tuple[str, str]] = set()
+    for source, policy, digest, *combination in findings:
+        seen.add((policy, *combination))
+        if source == "wouldblock" and digest:
+            observed.add((policy, digest))
     about = [
         (policy, *each)
         for policy in policies
         for each in combinations
         if (known := catalogue.about(policy, each)) or (known is None and (policy, *each) in seen)
     ]
-    observed = facts.execute(
-        "SELECT DISTINCT policy, set_digest FROM report_finding WHERE source = 'wouldblock' AND set_digest <> ''"
-    ).fetchall()
     _table(facts, "report_scope", ("policy", "group", "version", "resource", "subresource", "operation"), about)
-    _table(facts, "report_held", ("policy", "digest"), sorted(catalogue.held | set(observed)))
+    _table(facts, "report_held", ("policy", "digest"), sorted(catalogue.held | observed))
     kinds = {
-        (row[0], resource_of(row[0])) for row in facts.execute("SELECT DISTINCT root_kind FROM report_pair").fetchall()
+        (row[0], resource_of(row[0])) for row in facts.execute("SELECT DISTINCT root_kind FROM report_root").fetchall()
     }
     kinds |= {(kind, resource) for (_, resource), kind in KINDS.items()}
     _table(facts, "report_kind", ("root_kind", "resource"), sorted(kinds))
@@ -167,13 +203,14 @@ def _table(facts: DuckDBPyConnection, name: str, columns: tuple[str, ...], rows:
     facts.execute(f"INSERT INTO {name} SELECT {unnested}", lists)
 
 
-def _standing(root: Root, policy: str, rows: list[_Row], ended: int, actor: tuple[str, str], proof: Proof) -> Standing:
+def _standing(root: Root, policy: str, rows: list[_Row], ended: int, proof: Proof) -> Standing:
     bad = [row for row in rows if row.last is not None]
     exempted = any(row.exempted is not None for row in rows)
     incomparable = sum(row.incomparable for row in rows)
     newest = max(bad, key=lambda row: row.last or 0, default=None)
     by_hand = max((row for row in bad if row.client), key=lambda row: row.last or 0, default=None)
-    client = (by_hand.client if by_hand else actor[0]) or (newest.any_client if newest else "") or ""
+    actor, actor_user = (rows[0].actor, rows[0].actor_user) if rows else (None, None)
+    client = (by_hand.client if by_hand else actor) or (newest.any_client if newest else "") or ""
     workload = settle(
         Workload(
             kind=root[2] if root[3] else root[4],
@@ -203,10 +240,10 @@ def _standing(root: Root, policy: str, rows: list[_Row], ended: int, actor: tupl
         writes=sum(row.bad for row in bad),
         errors=sum(row.errors for row in bad),
         preexisting=bool(newest.preexisting),
-        sources=tuple(sorted({source for row in bad for source in row.sources or ()})),
+        sources=tuple(each for bit, each in enumerate(queries.SOURCES) if any(row.sources >> bit & 1 for row in bad)),
         message=newest.message or "",
         client=client,
-        user=(by_hand.user if by_hand else actor[1]) or newest.any_user or "",
+        user=(by_hand.user if by_hand else actor_user) or newest.any_user or "",
         audit_id=newest.audit_id or "",
         settled=settled.date() if settled else None,
     )

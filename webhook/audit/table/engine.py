@@ -113,14 +113,14 @@ def open_facts(folder: Path | str) -> DuckDBPyConnection:
             "hive_partitioning = false", "hive_partitioning = true, hive_types_autocast = false"
         )
         connection.execute(f"CREATE VIEW stored AS SELECT {columns} FROM {stored}")  # noqa: S608
-        connection.execute(f"CREATE VIEW facts AS {once('stored')} UNION ALL {lost('stored')}")
+        connection.execute(f"CREATE TABLE facts AS {once('stored')} UNION ALL {lost('stored')}")
     _by_kind(connection)
     return connection
 
 
 def views(connection: DuckDBPyConnection) -> None:
     """Makes the views over `stored`, a table or view of that name with the table's columns."""
-    connection.execute(f"CREATE VIEW facts AS {_exact('stored')} AND {_not_whole('stored')}")
+    connection.execute(f"CREATE TABLE facts AS {_exact('stored')} AND {_not_whole('stored')}")
     _by_kind(connection)
 
 

@@ -17,7 +17,7 @@ from webhook.audit.owners import Owners
 from webhook.audit.render import masked
 from webhook.audit.report.covering import Covered
 from webhook.audit.report.standing import Catalogue, Root, Seed, Standing, moment, standings
-from webhook.audit.tickets.model import Coverage, Ticket, Workload, fingerprint, latest
+from webhook.audit.tickets.model import EXAMPLES, Coverage, Ticket, Workload, fingerprint, latest
 from webhook.audit.tickets.reconcile import Case
 from webhook.audit.tickets.settle import DEFAULTS, Proof
 from webhook.audit.tickets.template import BY_ID, Template, template_of
@@ -53,7 +53,7 @@ def observe(
     for ticket in stored.values():
         catalogue.held.update((ticket.policy, digest) for digest in ticket.sets)
     observer = _Observer(facts, catalogue, owners, stored, scope, least)
-    for standing in standings(facts, catalogue, proof=proof, seeds=_seeds(stored.values())):
+    for standing in standings(facts, catalogue, proof=proof, seeds=_seeds(stored.values()), examples=EXAMPLES):
         observer.add(standing)
     return observer.observed()
 

@@ -1,0 +1,32 @@
+"""A report on more workloads than DuckDB may hold at once."""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+
+import pytest
+
+from benchmarks import audit_facts
+from tests.audit.estate import owners_of
+from webhook.audit.fact import Ours
+from webhook.audit.report.build import build
+from webhook.audit.report.standing import Catalogue
+from webhook.audit.table import engine, store
+
+MEMORY = "100MB"
+"""A quarter of what there is, for a tenth of the workloads that have to fit."""
+
+
+def test_many_violating_workloads_fit_into_little_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = tmp_path / "rows.parquet"
+    audit_facts.generate(200_000, rows, 1, workloads=50, violating=100)
+    store.put(tmp_path / "facts", rows, store.Source(Ours(("check.wouldblock.dev",))))
+    monkeypatch.setattr(engine, "connect", partial(engine.connect, memory=MEMORY))
+    with engine.open_facts(tmp_path / "facts") as facts:
+        report = build(facts, owners=owners_of({}), catalogue=Catalogue())
+        (counted,) = facts.execute(
+            "SELECT count(DISTINCT (namespace, root_name)) FROM findings WHERE result = 'violation'"
+        ).fetchall()
+    assert (len(report.workloads),) == counted
+    assert report.totals.workloads + report.totals.settled == len(report.workloads)
