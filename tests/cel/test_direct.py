@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from webhook.cel.activation import Activation, Leave, grant
 from webhook.cel.program import FAULTS, fault
-from webhook.cel.unit import EvalError, Expression, Inputs, compile_unit
+from webhook.cel.unit import MISSING, EvalError, Expression, Inputs, compile_unit
 
 ATOMS = (
     "has(object.a)",
@@ -45,6 +45,24 @@ ELEMENT_ATOMS = (
     "e.l.all(f, f.startsWith('x'))",
     "object.l.exists(f, f == e)",
     "e.l.exists(f, f.l.exists(g, g.a == f.a))",
+)
+
+VALUES = (
+    "object.l.map(e, e.a)",
+    "object.l.filter(e, {}).map(e, e.a)",
+    "object.l.filter(e, {}).size()",
+    "object.l.filter(e, e.l.all(f, {})).map(e, e.n + 1)".replace("{}", "f == e.a"),
+    "object.l.map(e, {}, e.m)",
+    "(has(object.m) ? object.m : object.l).map(e, e)",
+    "object.l.map(e, has(e.a) ? e.a : 'none') + ['x']",
+    "object.l.map(e, e.l.filter(f, has(f.a)))",
+    "object.?a.orValue(object.l.map(e, e.a))",
+    "object.l.map(e, e.?a.orValue(e.n))",
+    "[object.l.exists(e, {}), object.t == true]",
+    "object.l.filter(e, {}) == object.l",
+    "object.l.exists(e, {}) ? 'x' : object.a",
+    "object.l.map(e, {} || e.t)",
+    "object.l.map(e, !({}))",
 )
 
 texts = st.sampled_from(["x", "y", "xy", "k", ""])
@@ -97,11 +115,18 @@ def outcome(call: Any, activation: Activation) -> Any:
         return EvalError(fault(error))
 
 
-@given(text=decisions(ATOMS, 3), each=st.lists(objects, min_size=1, max_size=5))
-@settings(max_examples=400, deadline=None)
+expressions = st.one_of(
+    decisions(ATOMS, 3),
+    st.tuples(st.sampled_from(VALUES), decisions(ELEMENT_ATOMS, 2)).map(lambda both: both[0].replace("{}", both[1])),
+)
+
+
+@given(text=expressions, each=st.lists(objects, min_size=1, max_size=5))
+@settings(max_examples=500, deadline=None)
 def test_both_forms_agree(text: str, each: list[Any]) -> None:
     unit = compile_unit([Expression(path="x", text=text)])
     exact = unit._namespace.get("x1")
+    assert exact is not None or "(e, " not in text
     for held in each:
         inputs = Inputs(object=held)
         found = outcome(unit.calls[0], unit.activation(inputs))
@@ -132,3 +157,18 @@ def test_no_more_turns_run_than_were_granted(text: str) -> None:
             except Leave:
                 least[which] += 1
     assert 0 < least[0] <= least[1]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "object.l.all(e, e != '') && object.?a.orValue(namespaceObject.metadata.name) == 'x'",
+        "object.l.map(e, object.?a.or(optional.of(namespaceObject.metadata.name)).value()) == ['x']",
+        "object.l.all(e, e == 'y' || namespaceObject.metadata.name == 'x')",
+        "object.l.map(e, has(object.a) ? e : namespaceObject.metadata.name) == ['y']",
+    ],
+)
+def test_nobody_asks_for_what_is_not_needed(text: str) -> None:
+    """State that is missing would end the evaluation, in either form."""
+    unit = compile_unit([Expression(path="x", text=text)])
+    assert unit.start(Inputs(object={"a": "x", "l": ["y"]}, namespace_object=MISSING)).value(0) is True

@@ -1,10 +1,10 @@
 """Decisions as straight Python, for as long as nothing goes wrong.
 
-An expression that decides over loops is written twice, as pure ones are (`codegen.py`): exactly, with every operator
-that absorbs errors, and directly: `&&`, `||`, `!`, `?:`, `all` and `exists` become tests that leave the function as
-soon as they decide; what is selected once is kept, and so is what is known of its class. Whatever raises, and every
-value of an unusual class, is for the exact form. That is sound: an error that was not met absorbs nothing, and CEL
-decides by the first term that does.
+An expression that decides, or runs over lists, is written twice, as pure ones are (`codegen.py`): exactly, with every
+operator that absorbs errors, and directly: `&&`, `||`, `!`, `?:`, `all` and `exists` become tests that leave the
+function, or the turn of a loop, as soon as they decide; what is selected once is kept, and so is what is known of its
+class. Whatever raises, and every value of an unusual class, is for the exact form. That is sound: where no error was
+met none is to be absorbed, and what was not evaluated is what the server would not have evaluated either.
 
 `object.spec.containers.all(c, has(c.image) && !c.image.endsWith(':latest'))` becomes
 
@@ -41,6 +41,8 @@ from webhook.cel.facts import NOT_CONSTANT, Facts, children, operands
 from webhook.cel.tree import Call, Conditional, Fold, Has, Ident, Index, Logic, Node, Select
 
 _NOT: Final = "!_"
+_NOT_STRICT: Final = (_NOT, "or", "orValue")
+"""Calls that are decisions, or need not evaluate all their operands."""
 _BLOCKS: Final = 12
 """Nesting beyond which a part moves to a function of its own: CPython allows 20 loops in each other."""
 
@@ -49,20 +51,27 @@ class Unsure(TypeError):
     """Raised where the exact form is to decide."""
 
 
-def decides(checked: Checked, facts: dict[int, Facts]) -> bool:
-    """Whether an expression has a direct form: it is a decision whose exact form absorbs errors."""
+def has_direct(checked: Checked, facts: dict[int, Facts]) -> bool:
+    """Whether an expression has a direct form: it runs over lists, or is a decision whose exact form absorbs errors."""
     tree = checked.tree
-    return checked.type(tree).kind == "bool" and not facts[tree.id].crashes and _decides(checked, facts, tree)
+    if facts[tree.id].crashes:
+        return False
+    return _loops(checked, facts, tree) or (checked.type(tree).kind == "bool" and _decides(checked, facts, tree))
+
+
+def _loops(checked: Checked, facts: dict[int, Facts], node: Node) -> bool:
+    if facts[node.id].constant is not NOT_CONSTANT:
+        return False
+    plain = isinstance(node, Fold) and (_is_quantifier(node) or _is_collection(node))
+    return plain or any(_loops(checked, facts, each) for each in operands(node, checked))
 
 
 def _decides(checked: Checked, facts: dict[int, Facts], node: Node) -> bool:
     if facts[node.id].constant is not NOT_CONSTANT:
         return False
     match node:
-        case Fold():
-            return _is_quantifier(node)
         case Logic():
-            return facts[node.id].absorbs or any(_decides(checked, facts, term) for term in node.terms)
+            return facts[node.id].absorbs
         case Conditional() | Call(function="!_"):
             return any(_decides(checked, facts, each) for each in operands(node, checked))
     return False
@@ -75,15 +84,23 @@ def generate_direct(context: Context, checked: Checked, facts: dict[int, Facts],
     exact = generate(context, checked, facts, "x", exact=True)
     form = _Direct(context, checked, facts, {})
     form.body.out.indent = 2
-    form.test(checked.tree, True, "return False")
+    result = "True"
+    if checked.type(checked.tree).kind == "bool":
+        form.test(checked.tree, True, "return False")
+    else:
+        result = form.atom(checked.tree)
     head = [f"def {name}(S):", *form.heads(), "    try:"]
-    tail = ["        return True", "    except FAULTS:", f"        return {exact}(S)"]
+    tail = [f"        return {result}", "    except FAULTS:", f"        return {exact}(S)"]
     context.module.function([*head, *form.body.out.lines, *tail])
     return name
 
 
 def _is_quantifier(node: Fold) -> bool:
     return node.macro in ("all", "exists") and not node.second
+
+
+def _is_collection(node: Fold) -> bool:
+    return node.macro in ("filter", "map") and not node.second
 
 
 class _Direct:
@@ -156,29 +173,34 @@ class _Direct:
             self._by_prefix(prefix, len(self.facts[node.range.id].constant), want == (node.macro == "exists"), leave)
             return True
         goes_on = (node.macro == "all") == want  # each element has to be as wanted
-        if self.body.blocks >= _BLOCKS or (goes_on and leave == "break"):
+        if self.body.blocks >= _BLOCKS or (goes_on and not leave.startswith("return")):
             return False
-        out = self.body.out
-        values = self.atom(node.range)
-        over = out.temporary()
-        sure = self._classes.get(values) == "list" or self.checked.type(node.range).kind == "list"
-        out.line(f"{over} = {values}" + ("" if sure else f" if {values}.__class__ is list else elements({values})"))
-        if not sure:
-            self.body.module.helper(runtime.elements)
-        inner = self._prefix_turns(predicate)
-        out.line(f"S.left -= len({over})" + (f" * {1 + inner}" if inner else ""))
-        out.line(f"if S.left < 0: {over} = S.pause({over})")
-        scope = dict(self.body.scope)
-        with self._inside(f"for {self.body.local(node.variable)} in {over}:"):
-            self._counted = True
+        with self._turns(node):
             if goes_on:
                 self.test(predicate, want, leave)
             else:
                 self.test(predicate, not want, "break")
         if not goes_on:
-            out.line(f"else: {leave}")
-        self.body.scope = scope
+            self.body.out.line(f"else: {leave}")
         return True
+
+    @contextmanager
+    def _turns(self, node: Fold) -> Iterator[None]:
+        """The body of a loop over the range."""
+        out = self.body.out
+        values = self.atom(node.range)
+        over = out.temporary()
+        sure = self._classes.get(values) == "list" or self.checked.type(node.range).kind == "list"
+        elements = self.body.module.helper(runtime.elements)
+        out.line(f"{over} = {values}" + ("" if sure else f" if {values}.__class__ is list else {elements}({values})"))
+        inner = sum(self._prefix_turns(part) for part in (node.predicate, node.body) if part is not None)
+        out.line(f"S.left -= len({over})" + (f" * {1 + inner}" if inner else ""))
+        out.line(f"if S.left < 0: {over} = S.pause({over})")
+        scope = dict(self.body.scope)
+        with self._inside(f"for {self.body.local(node.variable)} in {over}:"):
+            self._counted = True
+            yield
+        self.body.scope = scope
 
     def _prefix(self, node: Fold) -> tuple[str, Node, str] | None:
         """(method, text, constant tuple) of `['a', 'b'].exists(r, text.startsWith(r))`, which Python's own method
@@ -230,7 +252,10 @@ class _Direct:
             if isinstance(node, Logic | Conditional) or (isinstance(node, Fold) and _is_quantifier(node)):
                 found = self._outlined((node,), True)
                 return found if want else _negated(found)
-        text = self._call(node) if isinstance(node, Call) and facts.constant is NOT_CONSTANT else self.atom(node)
+        if isinstance(node, Call) and node.function not in _NOT_STRICT and facts.constant is NOT_CONSTANT:
+            text = self._call(node)
+        else:
+            text = self.atom(node)
         found = self.body.as_bool(node, text)
         return found if want else _negated(found)
 
@@ -270,10 +295,39 @@ class _Direct:
             type, key = self.checked.type(node.operand), self.facts[node.key.id].constant
             if type.kind != "optional" and key.__class__ is str:
                 return self._selected(node.operand, self.body.constant(key))
-        if resolved is None and isinstance(node, Call) and node.function != _NOT:
+        if resolved is None and isinstance(node, Call) and node.function not in _NOT_STRICT:
             return self._hold(self._call(node))
-        text = self.body.value(node)
-        return text if text.isidentifier() else self._hold(text)
+        if self.facts[node.id].pure:
+            text = self.body.pure(node)
+            return text if text.isidentifier() else self._hold(text)
+        if self.body.blocks < _BLOCKS:
+            if isinstance(node, Fold) and _is_collection(node):
+                return self._collection(node)
+            if isinstance(node, Conditional):
+                return self._choice(node)
+        if isinstance(node, Logic) or (isinstance(node, Call) and node.function == _NOT):
+            return self._hold(self.condition(node, True))
+        return self._hold(self.body.value(node))
+
+    def _collection(self, node: Fold) -> str:
+        """`filter` and `map`."""
+        result = self.body.out.temporary()
+        self.body.out.line(f"{result} = []")
+        with self._turns(node):
+            if node.predicate is not None:
+                self.test(node.predicate, True, "continue")
+            kept = self.body.scope[node.variable] if node.body is None else self.atom(node.body)
+            self.body.out.line(f"{result}.append({kept})")
+        self._classes[result] = "list"
+        return result
+
+    def _choice(self, node: Conditional) -> str:
+        result = self.body.out.temporary()
+        condition = self.condition(node.condition, True)
+        for header, branch in ((f"if {condition}:", node.then), ("else:", node.otherwise)):
+            with self._inside(header):
+                self.body.out.line(f"{result} = {self.atom(branch)}")
+        return result
 
     def _selected(self, operand: Node, key: str) -> str:
         holder = self.body.subscripted(self.atom(operand))

@@ -17,7 +17,7 @@ from webhook.cel.bound import Bound, Variables, bound
 from webhook.cel.check import check
 from webhook.cel.codegen import Context, generate
 from webhook.cel.diagnostics import Diagnostic, Failed, position
-from webhook.cel.direct import decides, generate_direct
+from webhook.cel.direct import generate_direct, has_direct
 from webhook.cel.emit import Module
 from webhook.cel.env import Env, policy_env
 from webhook.cel.facts import analyse
@@ -302,7 +302,7 @@ def _compile(
         from webhook.cel import meter
 
         return meter.generate_metered(context, checked, facts, prefix), type, None
-    write = generate_direct if decides(checked, facts) else generate
+    write = generate_direct if has_direct(checked, facts) else generate
     return write(context, checked, facts, prefix), type, bound(checked, facts, variables, always=always)
 
 
