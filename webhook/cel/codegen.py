@@ -38,7 +38,7 @@ from webhook.cel.dispatch import dispatcher
 from webhook.cel.emit import Module, Writer
 from webhook.cel.env import TYPES, VARIABLES
 from webhook.cel.error import CelError, Crash
-from webhook.cel.facts import NOT_CONSTANT, Facts, one_by_one, operands
+from webhook.cel.facts import NOT_CONSTANT, Facts, may_not_hash, one_by_one, operands
 from webhook.cel.metering import FAILED
 from webhook.cel.overload import Overload
 from webhook.cel.parser import CHAIN
@@ -394,6 +394,8 @@ class Body:
             key, value = inner[2 * at], inner[2 * at + 1]
             if entry.optional:
                 parts.append(f"*{self.module.helper(runtime.optional_entry)}({key}, {value})")
+            elif may_not_hash(entry.key, self.checked):
+                parts.append(f"{self.module.helper(runtime.entry)}({key}, {value})")
             else:
                 parts.append(f"({key}, {value})")
         make = runtime.new_optional_map if any(entry.optional for entry in node.entries) else runtime.new_map

@@ -177,7 +177,7 @@ def _crashes(node: Node, checked: Checked) -> bool:
     """Whether a key may be none that can be hashed."""
     match node:
         case MapLiteral():
-            return any(checked.type(entry.key).kind not in _KEYS for entry in node.entries)
+            return any(may_not_hash(entry.key, checked) for entry in node.entries)
         case Fold():
             return node.macro == "transformMapEntry"
         case Call(function="@in"):
@@ -188,7 +188,11 @@ def _crashes(node: Node, checked: Checked) -> bool:
 def hashes(node: Call, checked: Checked) -> bool:
     """Whether a value that may be no key is looked for in a map that the expression makes."""
     value, container = node.arguments
-    return isinstance(container, MapLiteral | Fold) and checked.type(value).kind not in _KEYS
+    return isinstance(container, MapLiteral | Fold) and may_not_hash(value, checked)
+
+
+def may_not_hash(key: Node, checked: Checked) -> bool:
+    return checked.type(key).kind not in _KEYS
 
 
 def _fails(node: Node, checked: Checked) -> bool:

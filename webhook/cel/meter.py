@@ -19,7 +19,7 @@ from webhook.cel.codegen import METHODS, ROOTS, Context
 from webhook.cel.emit import Writer
 from webhook.cel.env import TYPES, VARIABLES
 from webhook.cel.equality import hashed_member, member
-from webhook.cel.facts import NOT_CONSTANT, Facts, children, hashes, in_list, one_by_one, operands
+from webhook.cel.facts import NOT_CONSTANT, Facts, children, hashes, in_list, may_not_hash, one_by_one, operands
 from webhook.cel.metering import (
     Failure,
     attempt,
@@ -156,7 +156,11 @@ class _Meter:
             self.settle()
             position, function = self.context.variables[node.field]
             call = f"{self.helper(variable)}(S, {position}, {function}, {self.module.constant(node.field)})"
-            return self.assign(f"Optional({call})" if node.optional else call)
+            found = self.assign(call)
+            if node.optional:
+                self.out.line(f"S.cost -= {found}.__class__ is Failure")
+                return self.assign(f"{self.helper(attempt)}(Optional, {found})")
+            return found
         assert not isinstance(node, Ident)  # noqa: S101 - every name stands for something
         operand = self.operand(node.operand, branch=branch)
         raw = node.id in self.checked.raw
@@ -264,17 +268,20 @@ class _Meter:
         primitive = (str, int, float, bool)
         return constant.__class__ is list and all(isinstance(value, primitive) for value in constant)
 
-    def sequence(self, nodes: tuple[Node, ...]) -> list[str]:
-        """Values of nodes of which none is evaluated after a failed one."""
+    def sequence(self, nodes: tuple[Node, ...], entries: MapLiteral | None = None) -> list[str]:
+        """Values of nodes of which none is evaluated after a failed one. They may be the keys and values of `entries`:
+        a key is put into the map as soon as it has its value, and may be none that can be hashed."""
         names = [self.assign("None") for _ in nodes]
         failed = self.out.temporary("x")
         self.out.line(f"{failed} = None")
         with self.block("while True:"):
-            for name, node in zip(names, nodes, strict=True):
+            for at, (name, node) in enumerate(zip(names, nodes, strict=True)):
                 value = self.emit(node)
                 self.settle()
                 self.out.line(f"{name} = {value}")
                 self.out.line(f"if {name}.__class__ is Failure: break")
+                if entries is not None and at % 2 and may_not_hash(nodes[at - 1], self.checked):
+                    self.out.line(f"{self.helper(runtime.entry)}({names[at - 1]}, {name})")
             self.out.line("break")
         return names
 
@@ -335,7 +342,7 @@ class _Meter:
         )
 
     def map_literal(self, node: MapLiteral) -> str:
-        names = self.sequence(tuple(part for entry in node.entries for part in (entry.key, entry.value)))
+        names = self.sequence(tuple(part for entry in node.entries for part in (entry.key, entry.value)), node)
         parts = [f"({names[2 * at]}, {names[2 * at + 1]}, {entry.optional})" for at, entry in enumerate(node.entries)]
         made = self.literal(names, parts, entered)
         if not self.free(node):

@@ -248,6 +248,16 @@ def optional_element(value: Any) -> list[Any]:
     return [] if value.value is ABSENT else [value.value]
 
 
+def entry(key: Any, value: Any) -> tuple[Any, Any]:
+    """An entry of a map literal whose key may be none that can be hashed: the server panics before it evaluates the
+    next one. Raises `Crash`."""
+    try:
+        key_of(key)
+    except Unhashable as error:
+        raise unhashable(error.value) from None
+    return key, value
+
+
 def new_map(pairs: list[tuple[Any, Any]]) -> dict[Any, Any]:
     """A map literal."""
     try:

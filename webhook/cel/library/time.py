@@ -31,7 +31,7 @@ _UNITS: Final = {
 _PART: Final = re.compile(r"([0-9]*)(?:\.([0-9]*))?(ns|us|\u00b5s|\u03bcs|ms|s|m|h)", re.ASCII)
 _DURATION: Final = re.compile(rf"([+-]?)((?:{_PART.pattern})+|0)", re.ASCII)
 _RFC3339: Final = re.compile(
-    r"([0-9]{4})-([0-9]{2})-([0-9]{2})T([0-9]{2}):([0-9]{2}):([0-9]{2})(?:[.,]([0-9]+))?"
+    r"([0-9]{4})-([0-9]{2})-([0-9]{2})T([0-9]{1,2}):([0-9]{2}):([0-9]{2})(?:[.,]([0-9]+))?"
     r"(?:Z|([+-])([0-9]{2}):([0-9]{2}))",
     re.ASCII,
 )
@@ -68,7 +68,7 @@ def timestamp_of_string(text: str) -> Timestamp:
     fraction, sign, zone_hours, zone_minutes = match.groups()[6:]
     offset = 0
     if sign:
-        if int(zone_hours) > 24 or int(zone_minutes) > 59:
+        if int(zone_hours) > 24 or int(zone_minutes) > 60:  # so Go has it
             raise conversion(text, "google.protobuf.Timestamp")
         offset = (int(zone_hours) * 3600 + int(zone_minutes) * 60) * (-1 if sign == "-" else 1)
     try:
