@@ -30,21 +30,12 @@ BATCH = 500
 SHOWN = 12
 """As many differences are made small and shown."""
 
-TOLERATED: dict[str, float] = {
-    "compile text": 4,
-    "error text": 2,
-    "cost": 2,
-    "value": 1,
-    "value for compile_errors": 1,
-}
-"""By kind: as many differences in 10,000 expressions are known, of any other kind none; all are to go. Known are:
+TOLERATED: dict[str, float] = {"value": 0.2, "error text": 0.2, comparison.FOREIGN: 0.5}
+"""By kind: as many differences in 10,000 expressions are known, of any other kind none. Known are:
 
-* compile text: what a complaint about several mistakes calls a type that stays open (`_var1`), and how often a macro's
-  own is said
-* cost: `in` on an empty `dyn` list; what an expression had cost when the server's own library crashed in a variable
-* value, error text: sums of quantities beyond int64, `isSorted` of durations with `dyn`, one key twice in
-  `transformMapEntry`, optionals inside map literals
-* value for compile errors: a constant text that the server takes for the pattern of `matches`
+* value: a map whose keys are one number in several types (`{dyn(1): 'a', dyn(1u): 'b'}`) has one entry here
+* error text: a list that the expression makes of lists and maps is shown as a list of JSON is
+* text of a Go library: what its parsers of addresses, URLs and regular expressions say beyond their first words
 """
 
 
@@ -192,7 +183,7 @@ def _check(oracle: Oracle, kinds: Counter[str], found: list[Difference]) -> None
         alike = {each.signature: each for each in reversed(found) if each.kind in many}
         shown = {str(smallest(oracle, each)): None for each in list(alike.values())[:SHOWN]}
         pytest.fail("\n".join((f"{dict(kinds)}: too many {sorted(many)}; {len(alike)} sorts, such as:", *shown)))
-    assert kinds[AGREE] >= 0.95 * number, f"{kinds}: too many were refused to say anything"
+    assert kinds[REFUSED] <= 0.001 * number, f"{kinds}: too many were refused to say anything"
 
 
 def test_expressions_come_to_the_same(

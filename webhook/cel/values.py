@@ -162,7 +162,9 @@ def type_name(value: Any) -> str:
 
 def go_name(value: Any) -> str:
     """The Go type that some of the server's error texts name."""
-    return _GO_NAMES[value.__class__]
+    name = _GO_NAMES[value.__class__]
+    # What arithmetic of quantities gives is a pointer.
+    return f"*{name}" if getattr(value, "made", False) else name
 
 
 _HELD = (list, dict, Map, Optional)

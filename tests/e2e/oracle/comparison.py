@@ -216,12 +216,14 @@ def canonical(tagged: Any) -> Any:
 
 
 def _in_any_order(found: dict[str, Any], answers: Sequence[dict[str, Any]]) -> bool:
-    """Whether the server's list came out now in this order, now in that, and ours is another of the same: it was made
-    from a map."""
-    theirs = {repr(canonical(each.get("value"))) for each in answers}
-    ours = repr(canonical(found.get("value")))
-    same = {"".join(sorted(each)) for each in theirs} == {"".join(sorted(ours))}
-    return same and "value" in found and len(theirs) > 1
+    """Whether the server's list, or the text of a map in its error, came out now in this order, now in that, and ours
+    is another of the same."""
+    theirs = {_shown(each) for each in answers}
+    return len(theirs) > 1 and {"".join(sorted(each)) for each in theirs} == {"".join(sorted(_shown(found)))}
+
+
+def _shown(answer: dict[str, Any]) -> str:
+    return f"value {canonical(answer['value'])!r}" if "value" in answer else f"error {answer.get('error', '')}"
 
 
 class Difference(NamedTuple):

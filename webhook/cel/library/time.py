@@ -132,12 +132,18 @@ def same(value: Any) -> Any:
 # -- accessors
 
 
+_LONGEST: Final = 255
+"""Bytes of a file's name: the server looks zones up in files."""
+
+
 @lru_cache(maxsize=256)
 def _zone(name: str) -> zoneinfo.ZoneInfo | None:
     if name in ("", "UTC", "Local"):
         return None  # an API server's own zone is UTC
     if ".." in name or name.startswith(("/", "\\")):
         raise CelError("time: invalid location name")
+    if any(len(part.encode("utf-8", "replace")) > _LONGEST for part in name.split("/")):
+        raise CelError("file name too long")
     if re.fullmatch(r"[A-Za-z0-9_+\-/]+", name):
         with suppress(ValueError, OSError, zoneinfo.ZoneInfoNotFoundError):
             return zoneinfo.ZoneInfo(name)
