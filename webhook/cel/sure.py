@@ -107,7 +107,12 @@ class _Walker:
                 return DYN
 
     def is_raw(self, node: Node) -> bool:
-        """Whether it is a step, of a chain that has not been optional so far, to what the checker calls an optional."""
+        """Whether it is a step, of a chain that has not been optional so far, to what the checker calls an optional; or
+        a choice of such, for the chain goes on in its branches."""
+        if isinstance(node, Conditional):
+            raw = [each for each in (node.then, node.otherwise) if self.is_raw(each)]
+            others = [each for each in (node.then, node.otherwise) if each not in raw]
+            return bool(raw) and all(self.checked.types[each.id].kind not in ("dyn", "optional") for each in others)
         if not isinstance(node, Select | Index) or node.id in self.checked.names or node.optional:
             return False
         if self.types[node.operand.id].kind != "optional" and self.types[node.id].kind == "optional":
