@@ -31,7 +31,7 @@ examples:
 last reviewed write would have been. Each difference is shown with its cause. Wrong are two: `same_template` (what had
 passed was refused, unchanged) and `accepted` (what has our finding was accepted, where the policy is enforced); all
 others say what the log could not know. Give --manifest with what `policies manifest` printed before and after, so that
-a changed policy is told from a wrong prediction.
+a changed policy is told from a wrong prediction. It reads once: what is enforced since T is looked at as a whole.
 
 exit codes: 0 no prediction was wrong, 1 one was, 2 could not read
 """

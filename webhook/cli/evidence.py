@@ -250,7 +250,8 @@ def follow(
     unreadable = Unreadable()
     collector = Collector(interest=question.work.interest, is_ours=question.work.ours, unreadable=unreadable)
     due, news = clock(), True
-    for found in source.follow(logs, unreadable, skip_reads=True, wait=wait):
+    wanted = question.work.interest.wants
+    for found in source.follow(logs, unreadable, skip_reads=True, wanted=wanted, wait=wait):
         if found is not None:
             collector.add(found)
             news = True

@@ -8,8 +8,7 @@ import json
 
 from webhook import cli
 from webhook.audit.render import as_json, as_table
-from webhook.audit.verdict import SECOND
-from webhook.cli import evidence
+from webhook.cli import evidence, following
 
 _EPILOG = """\
 examples:
@@ -42,16 +41,7 @@ def register(parser: argparse.ArgumentParser) -> None:
         "--namespace", action="append", default=[], metavar="NAME", help="only this namespace (repeatable)"
     )
     parser.add_argument("--output", choices=("text", "json"), default="text", help="default %(default)s")
-    parser.add_argument(
-        "--follow", action="store_true", help="go on reading as the logs grow, across rotation; Ctrl-C ends it"
-    )
-    parser.add_argument(
-        "--every",
-        type=evidence.span,
-        default=60 * SECOND,
-        metavar="TIME",
-        help="with --follow: how often the verdicts are printed again, if anything has been written (default 1m)",
-    )
+    following.add_flags(parser, what="the verdicts are")
     evidence.add_flags(parser)
 
 

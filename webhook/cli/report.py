@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import datetime
 import json
 import shutil
@@ -12,13 +13,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from webhook import __version__, cli
+from webhook.audit.owners import Owners
 from webhook.audit.report import export, summary, text
 from webhook.audit.report.build import build
 from webhook.audit.report.figures import Report
 from webhook.audit.report.page import render
 from webhook.audit.report.standing import Catalogue
 from webhook.audit.report.workloads import Selection
-from webhook.cli import evidence, tables
+from webhook.audit.source import Unreadable
+from webhook.cli import evidence, following, tables
 from webhook.cli.common import add_owner_flags, add_policy_flags, owners_of
 from webhook.errors import UserError
 from webhook.state import EMPTY, read_snapshot
@@ -32,6 +35,7 @@ examples:
   wouldblock report audit.log --html report.html        # one file, to show to everybody
   wouldblock report --facts facts --team team-shop --output markdown
   wouldblock report --facts facts --output csv > all.csv
+  wouldblock report /var/log/kubernetes/audit.log --html report.html --follow --every 10m
 
 Workloads are counted, not writes: a Deployment with five hundred refused pods is one. A workload counts until the log
 proves that it is mended (reviewed again without a finding) or deleted. Every figure says how many of the writes were
@@ -64,6 +68,7 @@ def register(parser: argparse.ArgumentParser) -> None:
         help="since when a violation counts as new: RFC 3339, or as long before the end of the log as 7d, 36h "
         "(default 7d)",
     )
+    following.add_flags(parser, what="the report is")
     add_policy_flags(parser)
     evidence.add_manifest_flag(parser)
     add_owner_flags(parser)
@@ -73,18 +78,37 @@ def run(args: argparse.Namespace) -> int:
     state = read_snapshot(args.snapshot) if args.snapshot else EMPTY
     owners = owners_of(args, state)
     catalogue = Catalogue(evidence.records_of(args))
-    with tables.opened(args) as (facts, unreadable):
-        report = build(
-            facts,
-            owners=owners,
-            catalogue=catalogue,
-            new_since=_since(args.new_since, facts),
-            selection=Selection(
-                policies=frozenset(args.policy),
-                namespaces=frozenset(args.namespace),
-                teams=frozenset(args.team),
-            ),
-        )
+    if not args.follow:
+        with tables.opened(args) as (facts, unreadable):
+            return _show(args, _build(args, facts, owners, catalogue), unreadable)
+    if args.facts or args.output in ("csv", "parquet"):
+        raise UserError("--follow is for logs, and for --html, or --output text, json or markdown")
+    code = cli.FINE
+    # Whoever has seen enough interrupts it.
+    with contextlib.suppress(KeyboardInterrupt):
+        for facts, unreadable in tables.growing(args):
+            with tables.bounded():
+                report = _build(args, facts, owners, catalogue)
+            code = _show(args, report, unreadable)
+            print(flush=True)
+    return code
+
+
+def _build(args: argparse.Namespace, facts: DuckDBPyConnection, owners: Owners, catalogue: Catalogue) -> Report:
+    return build(
+        facts,
+        owners=owners,
+        catalogue=catalogue,
+        new_since=_since(args.new_since, facts),
+        selection=Selection(
+            policies=frozenset(args.policy),
+            namespaces=frozenset(args.namespace),
+            teams=frozenset(args.team),
+        ),
+    )
+
+
+def _show(args: argparse.Namespace, report: Report, unreadable: Unreadable) -> int:
     evidence.warn_of_unreadable(unreadable)
     if args.html is not None:
         _page(args, report)
@@ -113,7 +137,7 @@ def _page(args: argparse.Namespace, report: Report) -> None:
 def _print(args: argparse.Namespace, report: Report) -> None:
     match args.output:
         case "json":
-            print(json.dumps(export.as_json(report), indent=2))
+            print(json.dumps(export.as_json(report), indent=None if args.follow else 2))
         case "csv":
             print(export.as_csv(report), end="")
         case "markdown":

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from webhook.annotations import WEBHOOK_NAME
 from webhook.audit.source import Unreadable
+from webhook.audit.verdict import SECOND
 from webhook.cli.common import add_webhook_name_flag
 from webhook.errors import UserError
 
@@ -42,18 +43,37 @@ def opened(args: argparse.Namespace) -> Iterator[tuple[DuckDBPyConnection, Unrea
     if bool(args.logs) == bool(args.facts):
         raise UserError("give audit logs or --facts DIR, one of them")
     if args.facts:
-        with closing(engine.open_facts(args.facts)) as connection, _bounded():
+        with closing(engine.open_facts(args.facts)) as connection, bounded():
             yield connection, Unreadable()
         return
     with tempfile.TemporaryDirectory(prefix="wouldblock-") as folder:
         unreadable = _read(args, Path(folder))
         some = any(Path(folder).glob("cluster=*/day=*/*.parquet"))
-        with closing(engine.open_facts(folder) if some else engine.from_rows([])) as connection, _bounded():
+        with closing(engine.open_facts(folder) if some else engine.from_rows([])) as connection, bounded():
             yield connection, unreadable
 
 
+def growing(args: argparse.Namespace) -> Iterator[tuple[DuckDBPyConnection, Unreadable]]:
+    """What `opened` gives, again whenever the logs have grown, at most every `--every`; without end. What is
+    asked of it is to be asked within `bounded`. Raises `UserError`, `OSError`."""
+    from webhook.audit.fact import Ours
+    from webhook.audit.table import engine, store
+    from webhook.audit.table.growing import follow
+
+    engine.require()
+    if not args.logs:
+        raise UserError("--follow needs audit logs")
+    source = store.Source(Ours(tuple(args.webhook_name or (WEBHOOK_NAME,))), args.cluster)
+    with tempfile.TemporaryDirectory(prefix="wouldblock-") as made:
+        folder = Path(made) / "facts"
+        for unreadable in follow(folder, args.logs, source, every=args.every / SECOND):
+            with closing(engine.open_facts(folder) if folder.exists() else engine.from_rows([])) as connection:
+                yield connection, unreadable
+
+
 @contextmanager
-def _bounded() -> Iterator[None]:
+def bounded() -> Iterator[None]:
+    """Says as a `UserError` that memory did not suffice."""
     import duckdb
 
     from webhook.audit.table.engine import MEMORY

@@ -45,7 +45,8 @@ policy says in `wouldblock.dev/ticket`:
 Run it as often as you like, over logs that overlap or follow each other: what is known is kept in the files, and what
 you write below their last line stays. A ticket closes when each of its workloads was deleted, or written again,
 reviewed and without a finding, and nothing later went unseen; it comes back with the next violation. Dry runs and
-exempted findings open none. Keep the folder in version control.
+exempted findings open none. Keep the folder in version control. It reads once, as a job that is run every so often; of
+verbs that go on as the log grows there are `readiness --follow` and `report --follow`.
 
 exit codes: 0 no ticket is open, 1 some are, 2 could not do it
 """

@@ -22,7 +22,8 @@ examples:
 
 What the API server itself marked as deprecated counts, and what is known of Kubernetes' own APIs. The API server marks
 reads as well: an audit policy that drops them hides who only lists or watches, and then the report says `writes only`.
-What Kubernetes' own components call is shown, and does not count: they are upgraded along.
+What Kubernetes' own components call is shown, and does not count: they are upgraded along. It reads once: an upgrade is
+decided on weeks of log, not on its last minute.
 
 exit codes: 0 nothing in the log breaks, 1 something does, 2 could not read
 """

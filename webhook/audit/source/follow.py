@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from webhook.audit.source.files import expand
+from webhook.audit.source.raw import Wanted
 from webhook.audit.source.reader import Reader, events_in
 from webhook.audit.source.record import Events, Lines
 from webhook.audit.source.unpack import BLOCK, is_packed, unpacked
@@ -32,16 +33,18 @@ def follow(
     unreadable: Unreadable,
     *,
     skip_reads: bool = False,
+    wanted: Wanted | None = None,
     wait: Callable[[float], object] = time.sleep,
 ) -> Iterator[Lines | Events | None]:
     """The events that are in the files, then those that are written; None whenever there are none for now.
 
+    `skip_reads` and `wanted` leave out what they do for `read`.
     Ends by itself only when all of it is standard input, packed or gone. `wait` sleeps between two looks.
     """
     files: dict[str, _Growing] = {}
     known: set[tuple[int, int]] = set()
     if "-" in paths:
-        yield from _standard_input(unreadable, skip_reads)
+        yield from _standard_input(unreadable, skip_reads, wanted)
         paths = [path for path in paths if path != "-"]
     try:
         first = True
@@ -49,7 +52,7 @@ def follow(
             for path in _files(paths, first):
                 identity = _identity(path)
                 if path not in files and (first or (identity is not None and identity not in known)):
-                    files[path] = _Growing(path, unreadable, skip_reads, known)
+                    files[path] = _Growing(path, unreadable, skip_reads, wanted, known)
             first = False
             busy = False
             for growing in list(files.values()):
@@ -84,20 +87,23 @@ def _identity(path: str) -> tuple[int, int] | None:
     return status.st_dev, status.st_ino
 
 
-def _standard_input(unreadable: Unreadable, skip_reads: bool) -> Iterator[Lines | Events]:
+def _standard_input(unreadable: Unreadable, skip_reads: bool, wanted: Wanted | None) -> Iterator[Lines | Events]:
     descriptor = sys.stdin.buffer.fileno()
     text = iter(lambda: os.read(descriptor, BLOCK), b"")
     for name, blocks in unpacked("standard input", text, unreadable):
-        yield from events_in(name, blocks, unreadable, skip_reads=skip_reads)
+        yield from events_in(name, blocks, unreadable, skip_reads=skip_reads, wanted=wanted)
 
 
 class _Growing:
     """One path, and whichever file it stands for."""
 
-    def __init__(self, path: str, unreadable: Unreadable, skip_reads: bool, known: set[tuple[int, int]]) -> None:
+    def __init__(
+        self, path: str, unreadable: Unreadable, skip_reads: bool, wanted: Wanted | None, known: set[tuple[int, int]]
+    ) -> None:
         self._path = path
         self._unreadable = unreadable
         self._skip_reads = skip_reads
+        self._wanted = wanted
         self._known = known
         self._stream: BinaryIO | None = None
         self._reader = self._new()
@@ -106,7 +112,7 @@ class _Growing:
         self._packed = False
 
     def _new(self) -> Reader:
-        return Reader(self._path, self._unreadable, skip_reads=self._skip_reads)
+        return Reader(self._path, self._unreadable, skip_reads=self._skip_reads, wanted=self._wanted)
 
     def more(self) -> Iterator[Lines | Events]:
         """What was written since the last time."""
@@ -154,7 +160,7 @@ class _Growing:
             if self._at == 0 and is_packed(block):
                 self._packed = True
                 for name, text in unpacked(self._path, iter(lambda: stream.read(BLOCK), b""), self._unreadable):
-                    yield from events_in(name, text, self._unreadable, skip_reads=self._skip_reads)
+                    yield from events_in(name, text, self._unreadable, skip_reads=self._skip_reads, wanted=self._wanted)
                 return
             self._at += len(block)
             self._mark = (self._mark + block)[-_MARK:]
