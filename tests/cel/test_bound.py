@@ -206,7 +206,7 @@ def unit_of(text: str, **variables: str) -> Unit:
 def iterations(unit: Unit, size: int, budget: int = 10 * LIMIT) -> int:
     """How many iterations the first expression is granted; -1: none, it is to be metered."""
     found = granted(unit.bounds, [Demand(budget, run=(0,))], unit.shared, size_class(size))
-    return -1 if found is None else sum(found.grants[0])
+    return -1 if found is None or found.grants[0] is None else sum(found.grants[0])
 
 
 class TestGrants:

@@ -40,15 +40,18 @@ def tenth(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def metered(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """The policies that the counting form was asked about, one an evaluation."""
+    """The policies that the counting form was asked about: once an evaluation, or once a validation."""
     asked: list[str] = []
-    decide = Metered.decide
 
-    def spy(self: Metered, *arguments: Any) -> Any:
-        asked.append(self._spec.id)
-        return decide(self, *arguments)
+    def spied(call: Any) -> Any:
+        def spy(self: Metered, *arguments: Any) -> Any:
+            asked.append(self._spec.id)
+            return call(self, *arguments)
 
-    monkeypatch.setattr(Metered, "decide", spy)
+        return spy
+
+    monkeypatch.setattr(Metered, "decide", spied(Metered.decide))
+    monkeypatch.setattr(Metered, "measure", spied(Metered.measure))
     return asked
 
 
@@ -173,6 +176,46 @@ def test_of_many_validations_each_has_iterations_of_its_own(bench: Bench, metere
     ]
     assert said(bench.verdict(bench.policy([*steep, *flat]), pod)) == []
     assert metered == []
+
+
+def numbered(number: int) -> dict[str, Any]:
+    spec: Any = WIDGET["spec"]
+    return WIDGET | {"spec": {**spec, "n": number}}
+
+
+class TestCounted:
+    """Validations that are counted one by one, in a policy that is not."""
+
+    TEXTS = (
+        "object.spec.names.distinct().size() == 300",
+        "lists.range(object.spec.n).size() == 3",
+        "object.metadata.name == 'w'",
+    )
+    """The second hangs on a value: no bound is known."""
+
+    def test_only_what_has_to_be_is_counted(self, bench: Bench, metered: list[str]) -> None:
+        assert run(bench, numbered(3), list(self.TEXTS)) == []
+        assert metered == ["p.example.com"]
+        metered.clear()
+        assert run(bench, numbered(2), list(self.TEXTS)) == [(1, f"failed expression: {self.TEXTS[1]}", False)]
+        assert metered == ["p.example.com"]
+
+    def test_an_error_of_it_is_told_with_all_others(self, bench: Bench, metered: list[str]) -> None:
+        found = run(bench, WIDGET, list(self.TEXTS))
+        assert found == [(1, f"expression '{self.TEXTS[1]}' resulted in error: no such key: n", True)]
+        assert len(metered) == 2
+
+    def test_they_have_what_the_others_leave(
+        self, bench: Bench, metered: list[str], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        grants = Grants.at
+        for spare, counted in ((1_000, 1), (5, 2)):
+            metered.clear()
+            monkeypatch.setattr(
+                Grants, "at", lambda self, size, spare=spare: _replaced(grants(self, size), spare=spare)
+            )
+            assert run(bench, numbered(3), list(self.TEXTS)) == []
+            assert len(metered) == counted
 
 
 class TestLeaving:

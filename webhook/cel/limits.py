@@ -9,7 +9,7 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections.abc import Sequence
 from functools import cache
-from typing import Final, Protocol, cast
+from typing import Final, Protocol
 
 import msgspec
 
@@ -25,6 +25,7 @@ BEYOND: Final = len(SIZES)
 """The class of inputs that are larger than all of these: nothing is granted."""
 
 _ENDLESS: Final = 1 << 60
+_NEVER: Final = float("inf")
 _WEIGHTS: Final = tuple(1 << power for power in range(22, 9, -1))
 """Weights that variables' values may be assumed to have."""
 _CHOICES: Final = (_ENDLESS, *(1 << power for power in range(22, 2, -1)))
@@ -101,8 +102,10 @@ class Granted(msgspec.Struct, frozen=True):
     with in full.
     """
 
-    grants: tuple[Grant, ...]
-    """Of each `Demand.run`, in order."""
+    grants: tuple[Grant | None, ...]
+    """Of each `Demand.run`, in order; None: it has to be counted, as has what leaves for want of iterations."""
+    spare: int = 0
+    """What those that are counted may cost together."""
     fair: bool = False
     """Whether it holds only if no validation has an error."""
     ask: tuple[int, ...] = ()
@@ -170,84 +173,93 @@ class _Fair:
 
 def granted(bounds: Sequence[Bound | None], demands: Sequence[Demand], shared: Shared, size: int) -> Granted | None:
     """What the expressions may use together at a size class; None: the metered form is to evaluate them."""
-    if size == BEYOND or None in bounds:
+    optional = [bounds[each] for demand in demands for each in demand.maybe]
+    if size == BEYOND or None in optional:
         return None
-    known = cast("Sequence[Bound]", bounds)
     variables: dict[int, bool] = {}
-    for bound in known:
-        _ask(bound, shared, variables, sure=True)
+    for bound in bounds:
+        if bound is not None:
+            _ask(bound, shared, variables, sure=True)
     limits = variable_limits(shared, size).limits
     if any(limits[place] is None for place in variables):
         return None
-    found = _iterations(known, demands, shared, size, _Strict(SIZES[size]))
+    found = _iterations(bounds, demands, shared, size, _Strict(SIZES[size]))
     if found is not None:
-        return Granted(found)
+        return Granted(*found)
     for weight in _WEIGHTS:
-        found = _iterations(known, demands, shared, size, _Fair(SIZES[size], weight))
+        found = _iterations(bounds, demands, shared, size, _Fair(SIZES[size], weight))
         if found is not None:
-            built = {place for demand in demands for each in demand.maybe for place in known[each].uses}
+            built = {place for bound in optional if bound is not None for place in bound.uses}
             heavy = tuple(sorted(place for place in built if _limit(limits, place).weight > weight))
-            return Granted(found, fair=True, ask=tuple(sorted(variables)), weigh=heavy, weight=weight)
+            return Granted(*found, fair=True, ask=tuple(sorted(variables)), weigh=heavy, weight=weight)
     return None
 
 
 def _iterations(
-    bounds: Sequence[Bound], demands: Sequence[Demand], shared: Shared, size: int, costs: _Costs
-) -> tuple[Grant, ...] | None:
-    """Iterations that keep every expression within its limit and every demand within its budget."""
+    bounds: Sequence[Bound | None], demands: Sequence[Demand], shared: Shared, size: int, costs: _Costs
+) -> tuple[tuple[Grant | None, ...], int] | None:
+    """Iterations that keep every expression within its limit and every demand within its budget, and what is left for
+    expressions that get none."""
     limits = variable_limits(shared, size).limits
-    found: list[Grant] = []
+    found: list[Grant | None] = []
+    spare = _ENDLESS
     for demand in demands:
-        optional = [costs.maybe(bounds[each]) for each in demand.maybe]
-        total = sum(optional)
-        for places, runs in ((demand.run, True), (demand.maybe, False)):
+        run = [bounds[each] for each in demand.run]
+        maybe = [bound for each in demand.maybe if (bound := bounds[each]) is not None]
+        optional = [costs.maybe(bound) for bound in maybe]
+        left = demand.budget - sum(optional)
+        for group, runs in ((run, True), (maybe, False)):
             asked: dict[int, bool] = {}
-            for each in places:
-                _ask(bounds[each], shared, asked, sure=runs)
+            for bound in group:
+                if bound is not None:
+                    _ask(bound, shared, asked, sure=runs)
             for place, sure in asked.items():
                 limit = _limit(limits, place)
                 if costs.own(limit) > LIMIT:
                     return None
-                total += costs.variable(limit, sure=sure)
-        if total > demand.budget or any(cost > LIMIT for cost in optional):
+                left -= costs.variable(limit, sure=sure)
+        if left < 0 or any(cost > LIMIT for cost in optional):
             return None
-        shares = _shares([bounds[each] for each in demand.run], demand.budget - total, costs)
-        if shares is None:
-            return None
-        found.extend(map(grant, shares))
-    return tuple(found)
+        if run:
+            shares, left = _shares(run, left, costs)
+            if 2 * shares.count(None) > len(shares) or left < 0:
+                return None
+            found.extend(None if share is None else grant(share) for share in shares)
+            spare = min(spare, int(left))
+    return tuple(found), spare
 
 
-def _shares(bounds: Sequence[Bound], budget: float, costs: _Costs) -> list[int] | None:
-    """Iterations of each expression: as many as its own limit allows. Where that is too much for what is left of a
-    budget, first as many for all of them as fit, then more for those that cost little."""
+def _shares(bounds: Sequence[Bound | None], budget: float, costs: _Costs) -> tuple[list[int | None], float]:
+    """Iterations of each expression, and what is left of a budget, negative if it is not enough. As many as its own
+    limit allows, None if that is too few; where that is too much for the budget, first as many for all of them as fit,
+    then more for those that cost little."""
 
     @cache
     def price(at: int, choice: int) -> float:
-        return costs.run(bounds[at], _CHOICES[choice])
+        bound = bounds[at]
+        return _NEVER if bound is None else costs.run(bound, _CHOICES[choice])
 
-    everyone = range(len(bounds))
-    widest: list[int] = []
-    for each in everyone:
-        first = next((choice for choice in range(len(_CHOICES)) if price(each, choice) <= LIMIT), None)
-        if first is None:
-            return None
-        widest.append(first)
+    widest = {
+        each: choice
+        for each in range(len(bounds))
+        if (choice := next((at for at in range(len(_CHOICES)) if price(each, at) <= LIMIT), None)) is not None
+    }
+    found: dict[int, int] = {}
+    left = budget
+    narrow = 0
     for narrow in range(len(_CHOICES)):
-        found = [max(narrow, first) for first in widest]
-        left = budget - sum(map(price, everyone, found))
+        found = {each: max(narrow, first) for each, first in widest.items()}
+        left = budget - sum(price(*each) for each in found.items())
         if left >= 0:
             break
-    else:
-        return None
     for wide in reversed(range(narrow)):
-        for each in sorted(everyone, key=lambda each: price(each, found[each])):
+        for each in sorted(found, key=lambda each: price(each, found[each])):
             wanted = max(wide, widest[each])
             more = price(each, wanted) - price(each, found[each])
             if more <= left:
                 left -= more
                 found[each] = wanted
-    return [_CHOICES[choice] for choice in found]
+    return [_CHOICES[found[each]] if each in found else None for each in range(len(bounds))], left
 
 
 def _limit(limits: Sequence[VariableLimit | None], place: int) -> VariableLimit:

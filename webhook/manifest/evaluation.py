@@ -9,6 +9,7 @@ Source: `apiserver pkg/admission/plugin/policy/validating/{dispatcher,validator}
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 from msgspec import Struct
@@ -17,7 +18,7 @@ from webhook.cel.activation import NO_END, UNSET, Activation, Leave
 from webhook.cel.ceiling import weigh
 from webhook.cel.limits import Granted, size_class, variable_limits
 from webhook.cel.program import FAULTS, fault
-from webhook.cel.unit import Unit
+from webhook.cel.unit import EvalError, Unit
 from webhook.manifest.fields import BindingSpec, PolicySpec
 from webhook.manifest.layout import Grants, Layout
 from webhook.manifest.matching import Matcher, never_evaluated
@@ -137,7 +138,7 @@ class Evaluator:
         """Makes what the first review of a size would wait for, and, where an error or a few hundred iterations may
         call for it, the form that counts."""
         found = [self.granted(size) for size in range(size_class(_USUAL) + 1)]
-        if any(each is None or each.fair or min(map(sum, each.grants)) < _MANY for each in found):
+        if any(each is None or each.fair or _may_leave(each) for each in found):
             self._metered.unit()
 
     def run_of(self, context: Context) -> Run:
@@ -242,18 +243,31 @@ class Evaluator:
                         return None
                     if errors:
                         return (Failure(aggregated(errors), error=True),) if self._spec.fail else None
-                found = self._quickly(activation, annotations, granted)
+                found = self._quickly(activation, annotations, granted, partial(self._counted, param, context))
                 if granted.ask:
                     self.hold(granted, activation)
                 return found
             except Leave:
                 pass
+        self._make_metered(context)
         usual, sparse = inputs(context), condition_inputs(context)
         if param is not None:
             usual, sparse = with_params(usual, param), with_params(sparse, param)
+        return self._metered.decide(usual, sparse, annotations)
+
+    def _counted(self, param: Any, context: Context, index: int, left: int) -> tuple[Any, int]:
+        """The value of one validation, and what is left of so many units. Raises `Leave` if that is less than nothing,
+        or there is no value: only with all others it can be told what the server makes of that."""
+        self._make_metered(context)
+        usual = inputs(context)
+        value, cost = self._metered.measure(usual if param is None else with_params(usual, param), index)
+        if cost > left or value.__class__ is EvalError:
+            raise Leave
+        return value, left - cost
+
+    def _make_metered(self, context: Context) -> None:
         if not self._metered.prepared:
             context.uncounted(self._metered.unit)
-        return self._metered.decide(usual, sparse, annotations)
 
     def hold(self, granted: Granted, activation: Activation) -> None:
         """Raises `Leave` unless what the grant assumes of variables is so."""
@@ -287,14 +301,26 @@ class Evaluator:
         activation: Activation,
         annotations: dict[str, list[str]] | None,
         granted: Granted,
+        counted: Callable[[int, int], tuple[Any, int]],
     ) -> Sequence[Failure]:
-        """Without counting. Raises `Leave` when limits of cost may be near, and where fairness was granted when a
-        validation has an error: what the server goes on to evaluate then is not known."""
+        """Without counting, but for validations that have to be `counted`. Raises `Leave` when limits of cost may be
+        near, and where fairness was granted when a validation has an error: what the server goes on to evaluate then
+        is not known."""
         failures: list[Failure] = []
-        for each, (left, spare) in zip(self._validations, granted.grants, strict=True):
-            activation.left, activation.spare = left, spare
+        left = granted.spare
+        for each, grant in zip(self._validations, granted.grants, strict=True):
             try:
-                if each.call(activation) is not True:
+                try:
+                    if grant is None:
+                        value, left = counted(each.index, left)
+                    else:
+                        activation.left, activation.spare = grant
+                        value = each.call(activation)
+                except Leave:
+                    if grant is None:
+                        raise
+                    value, left = counted(each.index, left)
+                if value is not True:
                     activation.left, activation.spare = NO_END
                     text = "" if annotations is None else _message(each, activation)
                     failures.append(Failure(text, each.index))
@@ -352,6 +378,10 @@ _MANY = 1_000
 """Iterations that expressions on such inputs hardly come to."""
 _SIZES = 1_024
 """Params whose size is remembered."""
+
+
+def _may_leave(granted: Granted) -> bool:
+    return any(grant is None or sum(grant) < _MANY for grant in granted.grants)
 
 
 def _joined(annotations: Mapping[str, Sequence[str]] | None) -> tuple[tuple[str, str], ...]:

@@ -55,6 +55,10 @@ class Metered:
             self._unit = self._compile()  # two threads may make it twice; one of them is forgotten
         return self._unit
 
+    def measure(self, usual: Inputs, validation: int) -> tuple[Any, int]:
+        """Of one validation alone, its value or error, and what it cost with all the variables that it asks for."""
+        return self.unit().start(usual).measure(self._layout.validations[validation])
+
     def decide(
         self, usual: Inputs, condition: Inputs, annotations: dict[str, list[str]] | None
     ) -> Sequence[Failure] | None:

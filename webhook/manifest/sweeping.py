@@ -60,13 +60,15 @@ class _Granted:
         """Who may evaluate the match conditions."""
         for number, member in enumerate(members):
             granted = member.granted(size)
-            if granted is None:
+            if granted is not None:
+                self.lead = self.lead or member
+            if granted is None or None in granted.grants:
                 self.apart.append(number)
                 continue
             hold = partial(member.hold, granted) if granted.ask else None
-            steps = tuple((*grant, call) for grant, call in zip(granted.grants, member.validations, strict=True))
+            pairs = zip(granted.grants, member.validations, strict=True)
+            steps = tuple((*grant, call) for grant, call in pairs if grant is not None)
             self.rows[number] = (number, steps, hold)
-            self.lead = self.lead or member
         self.chunks = _chunks([*self.rows.values()])
 
 
