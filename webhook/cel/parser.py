@@ -351,6 +351,7 @@ class _Parser:
         bracket = self.expect("[")
         elements: list[Node] = []
         optional: set[int] = set()
+        self.lone_comma("]")
         while self.token.kind != "]":
             if self.token.kind == "end" and elements:
                 raise self.fail("mismatched input '<EOF>' expecting ']'")
@@ -362,9 +363,15 @@ class _Parser:
         self.advance()
         return ListLiteral(id=self.id(), at=bracket.at, elements=tuple(elements), optional=frozenset(optional))
 
+    def lone_comma(self, close: str) -> None:
+        """The comma of `[,]` and `{,}`, which the server's grammar lets pass."""
+        if self.token.kind == "," and self.tokens[self.index + 1].kind == close:
+            self.advance()
+
     def map(self) -> Node:
         brace = self.expect("{")
         entries: list[Entry] = []
+        self.lone_comma("}")
         while self.token.kind != "}":
             optional = self.accept("?") is not None
             key = self.expression(0)

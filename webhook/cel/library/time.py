@@ -142,6 +142,8 @@ def _zone(name: str) -> zoneinfo.ZoneInfo | None:
         return None  # an API server's own zone is UTC
     if ".." in name or name.startswith(("/", "\\")):
         raise CelError("time: invalid location name")
+    if "\0" in name:
+        raise CelError("invalid argument")
     if any(len(part.encode("utf-8", "replace")) > _LONGEST for part in name.split("/")):
         raise CelError("file name too long")
     if re.fullmatch(r"[A-Za-z0-9_+\-/]+", name):
