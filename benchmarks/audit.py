@@ -140,7 +140,26 @@ def run(size: int, *, cpus: int, rounds: int = ROUNDS, folder: Path | None = Non
         for name, path in (("raw", raw), ("gzip", packed)):
             timings = [measured(each, path, planted, cpus=cpus, rounds=rounds) for each in CONTENDERS]
             parts.append(render(name, raw.stat().st_size, [each for each in timings if each is not None]))
+        parts.append(growth(raw, cpus=cpus, rounds=rounds))
     return "\n\n".join(parts) + "\n"
+
+
+def growth(log: Path, *, cpus: int, rounds: int) -> str:
+    """What `wouldblock` needs for less and less of the log. Markdown."""
+    ours = next(each for each in CONTENDERS if each.label == "wouldblock")
+    rows = ["| wouldblock, by size | time | CPU | CPU a GB | memory |", "| --- |" + " ---: |" * 4]
+    size, part = log.stat().st_size, log.with_name("part.log")
+    for wanted in sorted({min(each, size) for each in (10_000_000, 100_000_000, 1_000_000_000, size)}):
+        with log.open("rb") as whole, part.open("wb") as file:
+            while (left := wanted - file.tell()) > 0:
+                file.write(whole.read(min(left, 1 << 20)))
+        took = [_timed(ours, ours.command(part, cpus), cpus) for _ in range(rounds)]
+        seconds, cpu, rss = min(each[0] for each in took), min(each[1] for each in took), max(each[2] for each in took)
+        rows.append(
+            f"| {wanted / 1e6:,.0f} MB | {seconds:.2f} s | {cpu:.2f} s | {cpu / wanted * 1e9:.2f} s | {rss:,.0f} MB |"
+        )
+    part.unlink()
+    return "\n".join(rows)
 
 
 def measured(each: Contender, file: Path, planted: Planted, *, cpus: int, rounds: int) -> Timing | None:
