@@ -51,6 +51,8 @@ LOCAL = "local"
 
 _STRUCTS = "kubernetes."
 """Beginning of the names of the libraries' types that the server takes for messages (of no fields)."""
+_NO_FIELDS = ("list", "map", "null_type")
+"""Types that the server's checker takes for messages, of which it cannot make any."""
 _TWICE = 100
 """Problems that are told a second time, at most: each of nested macros doubles them."""
 
@@ -321,11 +323,14 @@ class _Checker:
         return more_general(before, type) if self.bindings.assignable(before, type) else DYN
 
     def message(self, node: Message) -> Type:
+        name = node.name.removeprefix(".")
+        if name.startswith("google.protobuf.") or name in _NO_FIELDS or name in NO_VALUES:
+            return self.problem(node.at, unsupported(f"the message literal {node.name}{{…}}"))
+        if name not in TYPES:
+            return self.undeclared(node.at, node.name)
         for value in node.values:
             self.check(value)
-        if node.name.removeprefix(".").startswith("google.protobuf."):
-            return self.problem(node.at, unsupported(f"the message literal {node.name}{{…}}"))
-        return self.undeclared(node.at, node.name.removeprefix("."))
+        return self.problem(node.at, f"'{name}' is not a message type")
 
     # -- macros
 
