@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -15,7 +16,7 @@ from webhook.annotations import WEBHOOK_NAME
 from webhook.audit.fact import Ours
 from webhook.audit.facts import Collector, Facts
 from webhook.audit.reading import Interest
-from webhook.audit.source import Lines, Progress, Unreadable, parallel, raw, read
+from webhook.audit.source import Lines, Progress, Unreadable, files, parallel, raw, read
 from webhook.audit.subject import interest_of, subjects_of
 
 SIZE = 1_500_000
@@ -194,3 +195,22 @@ def test_read_and_parts_agree_about_missing_files(tmp_path: Path) -> None:
         parallel.parts([str(tmp_path / "absent")], 2)
     with pytest.raises(OSError, match="No such file"):
         list(read([str(tmp_path / "absent")], Unreadable()))
+
+
+@pytest.mark.parametrize("mix", [lambda line: b"node-1 " + line, lambda line: line[:-1]])
+def test_lines_of_both_kinds_in_one_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mix: Callable[[bytes], bytes]
+) -> None:
+    """Some as the API server writes them, others with something before, or more behind: none is kept that is not
+    wanted, and none is lost."""
+    plain, mixed = tmp_path / "plain.log", tmp_path / "mixed.log"
+    write(plain, 300_000, writes=0.3, leases=0.3, trouble=0.0)
+    lines = plain.read_bytes().splitlines(keepends=True)
+    mixed.write_bytes(b"".join(line if number % 5 else mix(line) for number, line in enumerate(lines)))
+    expected, _ = reading(plain)
+    monkeypatch.setattr(files, "BLOCK", 7_000)
+    facts, trouble = reading(mixed)
+    assert facts.counts == expected.counts
+    assert list(facts.rows()) == list(expected.rows())
+    assert facts.minutes == expected.minutes
+    assert not trouble
