@@ -41,8 +41,9 @@ from webhook.cel.facts import NOT_CONSTANT, Facts, children, operands
 from webhook.cel.tree import Call, Conditional, Fold, Has, Ident, Index, Logic, Node, Select
 
 _NOT: Final = "!_"
-_NOT_STRICT: Final = (_NOT, "or", "orValue")
-"""Calls that are decisions, or need not evaluate all their operands."""
+_NOT_STRICT: Final = (_NOT, "or", "orValue", "hasValue")
+"""Calls that are decisions, need not evaluate all their operands, or are the end of an optional path, on which no
+optional is made."""
 _BLOCKS: Final = 12
 """Nesting beyond which a part moves to a function of its own: CPython allows 20 loops in each other."""
 
@@ -252,10 +253,12 @@ class _Direct:
             if isinstance(node, Logic | Conditional) or (isinstance(node, Fold) and _is_quantifier(node)):
                 found = self._outlined((node,), True)
                 return found if want else _negated(found)
-        if isinstance(node, Call) and node.function not in _NOT_STRICT and facts.constant is NOT_CONSTANT:
+        if facts.constant is not NOT_CONSTANT or not isinstance(node, Call):
+            text = self.atom(node)
+        elif node.function not in _NOT_STRICT:
             text = self._call(node)
         else:
-            text = self.atom(node)
+            text = self.body.pure(node) if facts.pure else self.atom(node)
         found = self.body.as_bool(node, text)
         return found if want else _negated(found)
 
