@@ -22,6 +22,7 @@ CRASH: Final = "error of a crash"
 """The server's library panicked and was caught: an error on both sides, of which the rest of the text is Go's."""
 FOREIGN: Final = "text of a Go library"
 PANIC: Final = "the server panics"
+SYNTAX: Final = "position of a syntax error"
 
 _REPEATS: Final = 8
 """How often the server is asked again before a difference counts: Go's maps have no order."""
@@ -174,8 +175,11 @@ def difference(found: dict[str, Any], said: dict[str, Any]) -> str:
 
 
 def _complaints(ours: Sequence[str], theirs: Sequence[str]) -> str:
-    if theirs[0].startswith("panic") or any("Syntax error: " in each for each in theirs):
-        return AGREE  # what a parser says of nonsense is its own
+    if theirs[0].startswith("panic"):
+        return AGREE  # nobody can create such a policy
+    if any("Syntax error: " in each for each in theirs):
+        # What a parser says of nonsense is its own; where the nonsense begins is not.
+        return AGREE if ours[0].partition(" ")[0] == theirs[0].partition(" ")[0] else SYNTAX
     if len(ours) != len(theirs):
         return "compile text"
     found = {_of_texts(*each) for each in zip(ours, theirs, strict=True)}
