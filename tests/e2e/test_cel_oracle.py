@@ -36,7 +36,7 @@ TOLERATED: dict[str, float] = {"value": 0.2, "error text": 0.2, comparison.FOREI
 * value: a map whose keys are one number in several types (`{dyn(1): 'a', dyn(1u): 'b'}`) has one entry here
 * error text: a list that the expression makes of lists and maps is shown as a list of JSON is
 * text of a Go library: what its parsers of addresses, URLs and regular expressions say beyond their first words
-* position of a syntax error: the server's parser repairs what it can and goes on, and then finds a macro's misuse before
+* position of a syntax error: the server's parser repairs what it can, and then finds what is wrong before it
 """
 
 
