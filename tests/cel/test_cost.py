@@ -57,6 +57,14 @@ def test_the_limit_ends_an_expression_and_is_not_absorbed(text: str) -> None:
     assert cost > 1_000_000
 
 
+def test_the_limit_ends_what_doubles_with_each_step() -> None:
+    """The target of `optMap` is evaluated twice, as on the server: forty in a row would never end."""
+    chain = "object.?a" + "".join(f".optMap(v{each}, v{each} + 1)" for each in range(40))
+    value, cost = measure(f"{chain}.hasValue()", {"a": 1})
+    assert value == EvalError("operation cancelled: actual cost limit exceeded")
+    assert 1_000_000 < cost < 1_001_000
+
+
 def test_the_limit_of_a_variable_is_its_own() -> None:
     value, _ = measure("variables.v", [*range(1200)], v="object.distinct()")
     assert value == EvalError(

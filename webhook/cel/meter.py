@@ -471,7 +471,8 @@ class _Meter:
         with self.block(f"elif {content}.__class__ is not Failure:"):
             before = dict(self.scope)
             if _mentions(node.body, node.variable):
-                # `value` is computed when the variable is first looked at.
+                # `value` is computed when the variable is first looked at. Chains of them are evaluated 2ⁿ times.
+                self.head(0)
                 self.out.line(target)
                 self.charge(1)
             python = self.local(node.variable)
