@@ -165,6 +165,7 @@ def test_no_more_turns_run_than_were_granted(text: str) -> None:
         "object.l.all(e, e != '') && object.?a.orValue(namespaceObject.metadata.name) == 'x'",
         "object.l.map(e, object.?a.or(optional.of(namespaceObject.metadata.name)).value()) == ['x']",
         "object.l.all(e, e == 'y' || namespaceObject.metadata.name == 'x')",
+        "object.l.all(e, [].all(r, !namespaceObject.metadata.name.startsWith(r)))",
         "object.l.map(e, has(object.a) ? e : namespaceObject.metadata.name) == ['y']",
     ],
 )

@@ -213,6 +213,7 @@ class _Direct:
             predicate = operands(predicate, self.checked)[0]
         if not (
             texts.__class__ is list
+            and texts  # of none, the server asks nothing
             and all(text.__class__ is str for text in texts)
             and isinstance(predicate, Call)
             and predicate.function in ("startsWith", "endsWith")
