@@ -17,7 +17,7 @@ from tests.e2e.oracle.expressions import NAMESPACE, REQUEST
 from tests.e2e.oracle.questions import objects, questions
 from webhook.cel import ceiling
 from webhook.cel.activation import UNSET, Leave, grant
-from webhook.cel.bound import VALUE, Bound, at_most
+from webhook.cel.bound import Bound, at_most
 from webhook.cel.ceiling import Argument, weigh
 from webhook.cel.library import FUNCTIONS
 from webhook.cel.limits import BEYOND, SIZES, Demand, VariableLimit, granted, size_class, variable_limits
@@ -25,6 +25,7 @@ from webhook.cel.poly import Poly, Unbounded, at, larger, number, plus, put, tim
 from webhook.cel.program import FAULTS
 from webhook.cel.tariff import LIMIT
 from webhook.cel.unit import Expression, Inputs, Unit, Variable, compile_unit
+from webhook.cel.worst import VALUE
 from webhook.errors import NotComparable
 
 GENERATED = 1_500

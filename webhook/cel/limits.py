@@ -14,10 +14,11 @@ from typing import Final, Protocol
 import msgspec
 
 from webhook.cel.activation import Grant, grant
-from webhook.cel.bound import RUNS, VALUE, Bound, at_most
+from webhook.cel.bound import RUNS, Bound, at_most
 from webhook.cel.poly import at, number, put
 from webhook.cel.share import Shared
 from webhook.cel.tariff import LIMIT
+from webhook.cel.worst import VALUE
 
 SIZES: Final = tuple(512 * factor << power for power in range(12) for factor in (2, 3))
 """Sizes of inputs, in bytes, for which grants are made: an input counts as the next larger one."""
