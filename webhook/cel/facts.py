@@ -6,6 +6,7 @@ Must not know Python source.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, Final
 
 import msgspec
@@ -67,30 +68,32 @@ class Facts(msgspec.Struct, frozen=True):
 
 def children(node: Node) -> tuple[Node, ...]:
     """The operands, in order of evaluation."""
-    match node:
-        case Select() | Has():
-            return (node.operand,)
-        case Index():
-            return (node.operand, node.key)
-        case Call():
-            return node.arguments if node.target is None else (node.target, *node.arguments)
-        case Logic():
-            return node.terms
-        case Conditional():
-            return (node.condition, node.then, node.otherwise)
-        case ListLiteral():
-            return node.elements
-        case MapLiteral():
-            return tuple(part for entry in node.entries for part in (entry.key, entry.value))
-        case Message():
-            return node.values
-        case Fold():
-            return tuple(part for part in (node.range, node.predicate, node.body) if part is not None)
-        case Bind():
-            return (node.target, node.body)
-        case SortBy():
-            return (node.keys,)
-    return ()
+    found = _CHILDREN.get(node.__class__)
+    return () if found is None else found(node)
+
+
+def _entries(node: MapLiteral) -> tuple[Node, ...]:
+    return tuple(part for entry in node.entries for part in (entry.key, entry.value))
+
+
+def _folded(node: Fold) -> tuple[Node, ...]:
+    return tuple(part for part in (node.range, node.predicate, node.body) if part is not None)
+
+
+_CHILDREN: Final[dict[type, Callable[[Any], tuple[Node, ...]]]] = {
+    Select: lambda node: (node.operand,),
+    Has: lambda node: (node.operand,),
+    Index: lambda node: (node.operand, node.key),
+    Call: lambda node: node.arguments if node.target is None else (node.target, *node.arguments),
+    Logic: lambda node: node.terms,
+    Conditional: lambda node: (node.condition, node.then, node.otherwise),
+    ListLiteral: lambda node: node.elements,
+    MapLiteral: _entries,
+    Message: lambda node: node.values,
+    Fold: _folded,
+    Bind: lambda node: (node.target, node.body),
+    SortBy: lambda node: (node.keys,),
+}
 
 
 def operands(node: Node, checked: Checked) -> tuple[Node, ...]:
