@@ -19,7 +19,7 @@ from webhook.audit.compare.figures import CAUSES, Comparison, Row
 from webhook.audit.render import safe
 from webhook.audit.report.summary import count
 from webhook.audit.report.text import CLUSTER_SCOPED, Column, fitted
-from webhook.cli import evidence, tables
+from webhook.cli import evidence, tables, unread
 from webhook.cli.common import add_policy_flags
 
 _EPILOG = """\
@@ -73,7 +73,7 @@ def run(args: argparse.Namespace) -> int:
             policies=args.policy,
             max_age=datetime.timedelta(microseconds=args.max_age),
         )
-    evidence.warn_of_unreadable(unreadable)
+    unread.warn_of_unreadable(unreadable)
     if args.output == "json":
         print(json.dumps(_json(found), indent=2))
     else:

@@ -26,6 +26,7 @@ from webhook.audit.source import Unreadable, parallel
 from webhook.audit.subject import Subject, interest_of, subjects_of
 from webhook.audit.verdict import SECOND, Limits, Readiness
 from webhook.cli.progress import Progress
+from webhook.cli.unread import err, nothing_found, warn_of_unreadable
 from webhook.errors import UserError
 from webhook.policy import SetRecord
 from webhook.state import EMPTY, read_snapshot
@@ -303,68 +304,30 @@ def with_rows(report: Report, rows: Sequence[Readiness]) -> Report:
     return msgspec.structs.replace(report, rows=tuple(rows))
 
 
-def nothing_found(logs: Sequence[str], unreadable: Unreadable) -> UserError:
-    """Nothing in the logs is an audit event: what was seen instead, and what was expected."""
-    seen = [f"  {line}" for line in described(unreadable)] or ["  nothing: empty"]
-    return UserError(
-        "\n".join(
-            [
-                f"{', '.join(map(safe, logs))}: no audit event found. Seen:",
-                *seen,
-                "expected the API server's audit log (JSON Lines of audit.k8s.io/v1 or v1beta1, EventList), or what",
-                "became of it in CloudWatch, Cloud Logging, Azure Monitor, OpenShift, OTLP (JSON), Elastic, Loki,",
-                "Splunk, Fluent Bit, Vector, syslog or a container runtime; plain, gzip, zstd or zip",
-            ]
-        )
-    )
-
-
-def described(unreadable: Unreadable) -> list[str]:
-    """A line for each reason: how much of what, where, what it means and what to do."""
-    lines = []
-    for reason, count in sorted(unreadable.counts.items()):
-        places = unreadable.places[reason]
-        more = ", …" if count > len(places) else ""
-        meaning = source.MEANING.get(reason, "")
-        shown_ = ", ".join(safe(str(each)) for each in places) + more
-        lines.append(f"{count} {reason}: {shown_}" + (f" ({meaning})" if meaning else ""))
-    return lines
-
-
 def warn_of_blind_spots(evidence: Evidence) -> None:
     """What was not seen, on stderr."""
     report, facts = evidence.report, evidence.facts
     counts = facts.counts
-    _err(
+    err(
         f"log: {counts['events']} records of writes; skipped {counts['reads']} of reads and "
         f"{counts['other_resources']} of writes to other resources"
     )
     warn_of_unreadable(evidence.unreadable)
     if report.cut:
-        _err(f"blind: {report.cut} write(s) are cut off before their annotations")
+        err(f"blind: {report.cut} write(s) are cut off before their annotations")
     for digest, count in sorted(report.unknown_sets.items()):
-        _err(
+        err(
             f"blind: {count} review(s) under the policy set {safe(digest)!r}, which is not known here: give --manifest "
             "with the output of `wouldblock policies manifest` of the set that served, or the flags that `serve` had"
         )
     for gap in report.gaps:
-        _err(f"blind: the log says nothing from {shown(gap.start)} to {shown(gap.end)}")
+        err(f"blind: the log says nothing from {shown(gap.start)} to {shown(gap.end)}")
     changes = sorted(facts.registrations.values())
     if changes:
-        _err(f"note: {len(changes)} write(s) to admissionregistration.k8s.io, on which the evidence rests:")
+        err(f"note: {len(changes)} write(s) to admissionregistration.k8s.io, on which the evidence rests:")
         for change in changes[-5:]:
             what = f"{change.verb} {safe(change.resource)}/{safe(change.name)}"
-            _err(f"  {shown(change.time)} {what} by {safe(change.user)}")
-
-
-def warn_of_unreadable(unreadable: Unreadable) -> None:
-    """What could not be read, and where, on stderr."""
-    for line in described(unreadable):
-        _err(f"not read: {line}")
-
-
-def _err(text: str) -> None:
-    print(text, file=sys.stderr)
+            err(f"  {shown(change.time)} {what} by {safe(change.user)}")
 
 
 def records_of(args: argparse.Namespace) -> list[SetRecord]:

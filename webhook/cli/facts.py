@@ -54,8 +54,8 @@ def run(args: argparse.Namespace) -> int:
     # Only here: neither --help nor --schema needs them.
     from webhook.audit.fact import Ours
     from webhook.audit.table import engine, store
-    from webhook.cli.evidence import nothing_found, warn_of_unreadable
     from webhook.cli.progress import Progress
+    from webhook.cli.unread import nothing_found, warn_of_unreadable
 
     engine.require()
     source = store.Source(Ours(tuple(args.webhook_name or (WEBHOOK_NAME,))), args.cluster)

@@ -21,7 +21,7 @@ from webhook.audit.report.page import render
 from webhook.audit.report.standing import Catalogue
 from webhook.audit.report.workloads import Selection
 from webhook.audit.source import Unreadable
-from webhook.cli import evidence, following, tables
+from webhook.cli import evidence, following, tables, unread
 from webhook.cli.common import add_owner_flags, add_policy_flags, owners_of
 from webhook.errors import UserError
 from webhook.state import EMPTY, read_snapshot
@@ -109,7 +109,7 @@ def _build(args: argparse.Namespace, facts: DuckDBPyConnection, owners: Owners, 
 
 
 def _show(args: argparse.Namespace, report: Report, unreadable: Unreadable) -> int:
-    evidence.warn_of_unreadable(unreadable)
+    unread.warn_of_unreadable(unreadable)
     if args.html is not None:
         _page(args, report)
     if args.html is None or args.output is not None:

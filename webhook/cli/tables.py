@@ -89,8 +89,8 @@ def bounded() -> Iterator[None]:
 def _read(args: argparse.Namespace, folder: Path) -> Unreadable:
     from webhook.audit.fact import Ours
     from webhook.audit.table import store
-    from webhook.cli.evidence import nothing_found
     from webhook.cli.progress import Progress
+    from webhook.cli.unread import nothing_found
 
     source = store.Source(Ours(tuple(args.webhook_name or (WEBHOOK_NAME,))), args.cluster)
     with Progress(args.logs) as progress:

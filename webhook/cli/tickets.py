@@ -23,7 +23,7 @@ from webhook.audit.tickets.model import Ticket
 from webhook.audit.tickets.observe import observe
 from webhook.audit.tickets.reconcile import Change, reconcile
 from webhook.audit.tickets.settle import DEFAULTS, Proof
-from webhook.cli import evidence, tables
+from webhook.cli import evidence, tables, unread
 from webhook.cli.common import add_owner_flags, add_policy_flags, owners_of
 from webhook.errors import UserError
 from webhook.policy import Severity
@@ -168,7 +168,7 @@ def run(args: argparse.Namespace) -> int:
         )
     else:
         print("\n".join(plan.as_lines(changes, files, actions, applied=not args.plan)))
-    evidence.warn_of_unreadable(unreadable)
+    unread.warn_of_unreadable(unreadable)
     if observed.without_ticket:
         listed = ", ".join(f"{safe(policy)} ({count})" for policy, count in observed.without_ticket.items())
         print(

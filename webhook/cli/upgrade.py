@@ -11,8 +11,8 @@ from webhook.audit.lifecycle import NEWEST
 from webhook.audit.render import safe
 from webhook.audit.source import Unreadable, read
 from webhook.audit.upgrade import Usage, minor_of
-from webhook.cli.evidence import nothing_found, warn_of_unreadable
 from webhook.cli.progress import Progress
+from webhook.cli.unread import nothing_found, warn_of_unreadable
 from webhook.errors import UserError
 
 _EPILOG = """\
