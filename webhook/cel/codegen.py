@@ -470,7 +470,10 @@ class Body:
         """Whether the operand may be an optional without a value, in whose place no key is evaluated: no JSON is, and
         what an expression gives may be."""
         held = self.checked.type(node.operand)
-        return held.kind == "optional" or (held == DYN and not isinstance(node.operand, Ident | Select | Index))
+        start = node.operand
+        while isinstance(start, Select | Index) and start.id not in self.checked.names:
+            start = start.operand
+        return held.kind == "optional" or (held == DYN and not isinstance(start, Ident | Select))
 
     def finder(self, node: Index) -> str:
         optional = node.optional or self.checked.type(node.operand).kind == "optional"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
 from webhook.cel.error import CelError, no_ability, no_overload, unhashable
 from webhook.cel.values import (
@@ -119,7 +119,11 @@ def has_key(container: dict[Any, Any], key: Any) -> bool:
         return key in container
     if key.__class__ is bool or key.__class__ in _NUMBERS:
         return container.__class__ is Map and key_of(key) in container
-    return False
+    return container.__class__ is Map and key.__class__ in _OTHER_KEYS and key in container
+
+
+_OTHER_KEYS: Final = (type(None), Timestamp, Duration, TypeValue)
+"""Of which only a map that an expression made can have any."""
 
 
 def keys(container: dict[Any, Any]) -> list[Any]:

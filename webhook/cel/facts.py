@@ -178,14 +178,11 @@ def _exposed(node: Node, inner: list[Facts], checked: Checked) -> bool:
 
 def _crashes(node: Node, checked: Checked) -> bool:
     """Whether a key may be none that can be hashed."""
-    match node:
-        case MapLiteral():
-            return any(may_not_hash(entry.key, checked) for entry in node.entries)
-        case Fold():
-            return node.macro == "transformMapEntry"
-        case Call(function="@in"):
-            return hashes(node, checked)
-    return False
+    if isinstance(node, Call):
+        return node.function == "@in" and hashes(node, checked)
+    if isinstance(node, MapLiteral):
+        return any(may_not_hash(entry.key, checked) for entry in node.entries)
+    return isinstance(node, Fold) and node.macro == "transformMapEntry"
 
 
 def hashes(node: Call, checked: Checked) -> bool:

@@ -365,8 +365,8 @@ class _Parser:
 
     def lone_comma(self, close: str) -> None:
         """The comma of `[,]` and `{,}`, which the server's grammar lets pass."""
-        if self.token.kind == "," and self.tokens[self.index + 1].kind == close:
-            self.advance()
+        if self.accept(",") and self.token.kind != close:
+            raise self.fail(f"extraneous input '{self.token.text}' expecting '{close}'")
 
     def map(self) -> Node:
         brace = self.expect("{")

@@ -16,7 +16,7 @@ from typing import Any, Final
 
 from webhook.cel.error import CelError
 from webhook.cel.printed import printed
-from webhook.cel.values import key_from
+from webhook.cel.values import Optional, key_from
 
 FAULTS: Final = (CelError, KeyError, TypeError, IndexError)
 """What a CEL error looks like inside generated code: the subscripts of a selection raise Python's own."""
@@ -59,6 +59,8 @@ def fault(error: BaseException) -> str:
     trace = error.__traceback__
     while trace is not None and trace.tb_next is not None:
         trace = trace.tb_next
+    if trace is not None and trace.tb_frame.f_code is Optional.__getitem__.__code__:
+        return "unsupported index type 'string' in list"
     if trace is None or not trace.tb_frame.f_code.co_filename.startswith(_PREFIX):
         raise error
     found = _subscript(trace)

@@ -7,6 +7,8 @@ derived from the operands' sure types alone, and `dyn` is the answer where they 
 
 from __future__ import annotations
 
+from typing import Final
+
 import msgspec
 
 from webhook.cel.check import LOCAL, Checked
@@ -32,6 +34,10 @@ from webhook.cel.tree import (
     SortBy,
 )
 from webhook.cel.types import BOOL, DYN, INT, Type, list_of, map_of, optional_of
+
+# Made once: these tests are of every node.
+_STEPS: Final = (Select, Index)
+_TESTED: Final = (*_STEPS, Has)
 
 
 def sure(checked: Checked, env: Env) -> Checked:
@@ -77,7 +83,7 @@ class _Walker:
             )
         for child in children(node) if not isinstance(node, Call) else operands(node, self.checked):
             self.visit(child)
-        if isinstance(node, Select | Index | Has) and self.is_raw(node.operand):
+        if isinstance(node, _TESTED) and self.is_raw(node.operand):
             self.raw.add(node.id)
             self.bare.discard(node.id)
         match node:
@@ -113,18 +119,18 @@ class _Walker:
             raw = [each for each in (node.then, node.otherwise) if self.is_raw(each)]
             others = [each for each in (node.then, node.otherwise) if each not in raw]
             return bool(raw) and all(self.checked.types[each.id].kind not in ("dyn", "optional") for each in others)
-        if not isinstance(node, Select | Index) or node.id in self.checked.names or node.optional:
+        if not isinstance(node, _STEPS) or node.id in self.checked.names or node.optional:
             return False
         if self.types[node.operand.id].kind != "optional" and self.types[node.id].kind == "optional":
             return True
         return self.held(node.operand).kind != "optional" and self.held(node).kind == "optional"
 
     def is_optional(self, node: Node) -> bool:
-        return (isinstance(node, Select | Index) and node.optional) or self.checked.types[node.id].kind == "optional"
+        return (isinstance(node, _STEPS) and node.optional) or self.checked.types[node.id].kind == "optional"
 
     def held(self, node: Node) -> Type:
         """What the checker knows of a node, or would if a variable were declared as what it holds."""
-        if not isinstance(node, Select | Index) or node.id in self.checked.names:
+        if not isinstance(node, _STEPS) or node.id in self.checked.names:
             return self.checked.types[node.id]
         if self.checked.types[node.operand.id] == VARIABLES and isinstance(node, Select):
             return self.env.held.get(node.field, DYN)

@@ -26,7 +26,6 @@ def validate(checked: Checked) -> None:
         match node:
             case Call(function="format", target=target) if target is not None:
                 homogeneous = False
-                _check_format(checked, node, problems)
             case Call(function=("duration" | "timestamp") as function, arguments=(Literal() as argument,)):
                 if argument.kind in ("string", "int", "null") and _fails(checked, node, argument.value):
                     problems.append(Diagnostic(argument.at, f"invalid {function} argument"))
@@ -50,6 +49,8 @@ def validate(checked: Checked) -> None:
                 if isinstance(node, Bind) and child is node.target:
                     # It stands twice in the server's expansion.
                     problems.extend(problems[before:][:_TWICE])
+        if isinstance(node, Call) and node.function == "format" and node.target is not None:
+            _check_format(checked, node, problems)  # after those inside it
 
     visit(checked.tree, True)
     if problems or unchecked:
@@ -93,6 +94,15 @@ def _compiles(pattern: str) -> bool:
     return True
 
 
+def _unfit(checked: Checked, verb: str, node: Node) -> Diagnostic | None:
+    """What does not fit the verb: an argument, or something in a literal of lists and maps."""
+    problem = format_type_problem(verb, checked.type(node))
+    if problem:
+        return Diagnostic(node.at, problem)
+    inner = children(node) if verb == "s" and isinstance(node, ListLiteral | MapLiteral) else ()
+    return next((found for each in inner if (found := _unfit(checked, verb, each)) is not None), None)
+
+
 def _check_format(checked: Checked, node: Call, problems: list[Diagnostic]) -> None:
     """A constant format string with a literal list: verbs, number and static types of the arguments."""
     text, arguments = node.target, node.arguments
@@ -106,10 +116,9 @@ def _check_format(checked: Checked, node: Call, problems: list[Diagnostic]) -> N
         for piece in parse_format(text.value, len(elements)):
             if isinstance(piece, str):
                 continue
-            type = checked.type(elements[used])
-            problem = format_type_problem(piece[0], type)
-            if problem:
-                problems.append(Diagnostic(elements[used].at, problem))
+            problem = _unfit(checked, piece[0], elements[used])
+            if problem is not None:
+                problems.append(problem)
                 return
             used += 1
     except CelError as error:
