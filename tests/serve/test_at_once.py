@@ -1,4 +1,4 @@
-"""Reviews that arrive whole are answered at once: the same answers as through ASGI, in the same order."""
+"""Reviews are answered as soon as their last byte is read: the same answers as through ASGI, in the same order."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from webhook.policyset import PolicySet
 from webhook.serve import server
 from webhook.serve.admit import Admission, Limits, Serving
 from webhook.serve.app import Application
-from webhook.serve.connection import Connection
+from webhook.serve.connection import HOLD_BYTES, HOLD_SECONDS, Connection
 
 
 class Transport(asyncio.Transport):
@@ -105,6 +105,10 @@ GET = b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n"
 
 def uids(transport: Transport) -> list[str]:
     return [part.split(b'"')[0].decode() for part in b"".join(transport.writes).split(b'"uid":"')[1:]]
+
+
+def handed_over(connection: Connection) -> bool:
+    return connection.cycle is not None
 
 
 def test_one_write_without_a_turn_of_the_loop() -> None:
@@ -228,6 +232,95 @@ def test_what_waited_behind_others_of_the_same_poll_is_shed(monkeypatch: pytest.
         assert admission.cells.latency.sum > 0.15
 
     converse([], prepare=prepare)
+
+
+def test_a_body_in_pieces_is_counted_while_it_arrives() -> None:
+    """As Go's client writes it: the head with the first 4 KB, then the rest."""
+    made = post("u", filler=20_000)
+
+    def prepare(connection: Connection, transport: Transport, admission: Admission) -> None:
+        cells = admission.cells
+        held = []
+        for piece in (made[:4096], made[4096:9000], made[9000:-1], made[-1:]):
+            assert not transport.writes
+            connection.data_received(piece)
+            held.append((cells.in_flight, cells.bytes_in_flight, connection.idle()))
+        head = made.index(b"\r\n\r\n") + 4
+        assert held == [
+            (1, 4096 - head, False),
+            (1, 9000 - head, False),
+            (1, len(made) - 1 - head, False),
+            (0, 0, True),
+        ]
+        assert len(transport.writes) == 1
+        assert sum(cells.latency.counts) == 1
+
+    assert uids(converse([], prepare=prepare)) == ["u"]
+
+
+@pytest.mark.parametrize("limits", [Limits(bytes=1_000), Limits(requests=0)])
+def test_what_is_too_much_is_the_applications(limits: Limits) -> None:
+    def prepare(connection: Connection, transport: Transport, admission: Admission) -> None:
+        admission.limits = limits
+        admissions.append(admission)
+
+    admissions: list[Admission] = []
+    made = post("u", filler=2_000)
+    transport = converse([made[:-500], made[-500:]], prepare=prepare)
+    assert uids(transport) == ["u"]
+    assert b'"incomplete":"shed"' in transport.writes[-1]
+    cells = admissions[0].cells
+    assert (cells.in_flight, cells.bytes_in_flight) == (0, 0)
+
+
+def test_a_large_body_is_the_applications() -> None:
+    made = post("u", filler=2 * HOLD_BYTES)
+
+    def prepare(connection: Connection, transport: Transport, admission: Admission) -> None:
+        connection.data_received(made[: HOLD_BYTES // 2])
+        assert not handed_over(connection)
+        connection.data_received(made[HOLD_BYTES // 2 : HOLD_BYTES + 1_000])
+        assert handed_over(connection)
+        assert (admission.cells.in_flight, admission.cells.bytes_in_flight) == (0, 0)
+
+    assert uids(converse([made[HOLD_BYTES + 1_000 :]], prepare=prepare)) == ["u"]
+
+
+def test_a_slow_body_goes_to_the_application_after_a_second() -> None:
+    def prepare(connection: Connection, transport: Transport, admission: Admission) -> None:
+        connection.data_received(post("u")[:200])
+        connection.overdue(connection.began + HOLD_SECONDS - 0.1)
+        assert not handed_over(connection)
+        connection.overdue(connection.began + HOLD_SECONDS + 0.1)
+        assert handed_over(connection)
+
+    assert uids(converse([post("u")[200:]], prepare=prepare)) == ["u"]
+
+
+def test_a_client_that_leaves_in_between_is_counted() -> None:
+    admissions: list[Admission] = []
+
+    def prepare(connection: Connection, transport: Transport, admission: Admission) -> None:
+        admissions.append(admission)
+
+    transport = converse([post("u")[:-1]], prepare=prepare)
+    assert not transport.writes
+    cells = admissions[0].cells
+    assert (cells.aborted, cells.in_flight, cells.bytes_in_flight) == (1, 0, 0)
+
+
+def test_a_server_that_ends_answers_what_is_arriving() -> None:
+    made = post("u")
+
+    def prepare(connection: Connection, transport: Transport, admission: Admission) -> None:
+        connection.data_received(made[:-20])
+        connection.shutdown()
+        assert not transport.closed
+
+    transport = converse([made[-20:]], prepare=prepare)
+    assert uids(transport) == ["u"]
+    assert b"connection: close\r\n" in b"".join(transport.writes)
+    assert transport.closed
 
 
 def test_a_bug_in_reading_admits_all_the_same() -> None:

@@ -109,14 +109,22 @@ class Admission:
         self._clock = clock
         self._cpu_clock = cpu_clock
 
-    def answer(self, body: bytes, *, query: bytes, headers: Headers, arrived: float) -> bytes:
-        """The answer to a POST whose body is whole. Raises nothing. `arrived`: since when it waits, on our clock."""
+    def answer(self, body: bytes, *, query: bytes, headers: Headers, arrived: float, read: float) -> bytes:
+        """The answer to a POST whose body is whole. Raises nothing. Its head `arrived` and its last byte was `read` at
+        these times of our clock."""
         try:
-            answer = self._whole(body, query, headers, arrived)
+            answer = self._whole(body, query, headers, read)
         except Exception as error:  # whatever it is, the writer behind the API server has nothing to do with it
             answer = self._failed(review.recover_uid(body), "read", error)
         self.cells.latency.add(self._clock() - arrived)
         return answer
+
+    def hold(self, size: int, requests: int) -> bool:
+        """Counts bytes and requests that are arriving, or no longer are; whether that is within the limits."""
+        cells, limits = self.cells, self.limits
+        cells.bytes_in_flight += size
+        cells.in_flight += requests
+        return cells.bytes_in_flight <= limits.bytes and cells.in_flight <= limits.requests
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """The same as ASGI, for bodies that come in pieces, and for every server but ours. Sends nothing only when the
@@ -152,10 +160,10 @@ class Admission:
         await send({"type": "http.response.start", "status": 200, "headers": fields})
         await send({"type": "http.response.body", "body": answer})
 
-    def _whole(self, body: bytes, query: bytes, headers: Headers, arrived: float) -> bytes:
+    def _whole(self, body: bytes, query: bytes, headers: Headers, read: float) -> bytes:
         if len(body) > self.limits.body:
             return self._unseen(body, "size")
-        if self._clock() - arrived > self.limits.wait:
+        if self._clock() - read > self.limits.wait:
             return self._unseen(body, "shed")
         return self._review(body, query, headers)
 
