@@ -93,20 +93,24 @@ _FINDING = (
 )
 
 
-NEVER_AGAIN = "CREATE OR REPLACE TEMP TABLE report_again AS SELECT cluster, time, request, policy FROM findings LIMIT 0"
-
-
-def found(examples: int) -> str:
-    """What was found: a row for each part of a workload and policy; with the times of that many latest writes."""
-    return f"""
-CREATE OR REPLACE TEMP TABLE report_part AS
-WITH said AS (
+_ALONE = _of("findings", f"{_FINDING}, false AS again", _SAID)
+_TOGETHER = f"""
     {_of("findings", f"{_FINDING}, false AS again", f"source = 'wouldblock' AND {_COUNTS}")}
     UNION ALL
     SELECT other.* EXCLUDE (cluster, request), again.request IS NOT NULL AS again
     FROM ({_of("findings", f"{_FINDING}, cluster, request", _NOT_OURS)}) AS other
     LEFT JOIN report_again AS again USING (cluster, time, request, policy)
-), finding AS (
+"""  # noqa: S608 - only our own names go in
+
+
+def found(examples: int, *, together: bool) -> str:
+    """What was found: a row for each part of a workload and policy; with the times of that many latest writes.
+
+    `together`: we and others found something; then `AGAIN` goes before.
+    """
+    return f"""
+CREATE OR REPLACE TEMP TABLE report_part AS
+WITH said AS ({_TOGETHER if together else _ALONE}), finding AS (
     -- It leaves a violation as it was, or is made of a template of which there is a newer one.
     SELECT *, coalesce(time >= replaced, false) AS older, older OR kept AS remains
     FROM said LEFT JOIN report_born USING (root, trial)

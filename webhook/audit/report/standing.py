@@ -103,8 +103,10 @@ def standings(
     facts.execute(queries.BORN)
     seen = facts.execute(queries.SEEN).fetchall()
     sources = {row[0] for row in seen}
-    facts.execute(queries.AGAIN if "wouldblock" in sources and len(sources - {"denial"}) > 1 else queries.NEVER_AGAIN)
-    facts.execute(queries.found(examples))
+    together = "wouldblock" in sources and len(sources - {"denial"}) > 1
+    if together:
+        facts.execute(queries.AGAIN)
+    facts.execute(queries.found(examples, together=together))
     facts.execute(queries.SHOWN)
     facts.execute(queries.PAIRS)
     _scope(facts, catalogue, seen)
