@@ -59,7 +59,7 @@ def converse(pieces: Iterable[bytes], *, asgi: bool = False, prepare: Scenario =
     """Sends the pieces, each with a turn of the loop of its own, and waits for what is still to be answered."""
 
     async def run() -> Transport:
-        admission = Admission(Serving(policies=PolicySet(())))
+        admission = Admission(Serving(policies=PolicySet(())), limits=Limits(wait=60.0))
         app: Any = Application(admission)
         config = server._config(Asgi(app) if asgi else app, keep_alive=180)
         connection = Connection(config, ServerState(), {})

@@ -39,7 +39,7 @@ Headers = Iterable[tuple[bytes, bytes]]
 PATH = "/validate"
 
 ARRIVED = "wouldblock.arrived"
-"""Key of the ASGI scope: when the request's head was complete, in seconds of `time.monotonic`."""
+"""Key of the ASGI scope: since when the request waits for its turn, in seconds of `time.monotonic`."""
 
 TIMEOUT_DEFAULT = 30.0
 """Seconds that a body may take without `?timeout=`: the longest that a webhook may be given."""

@@ -177,7 +177,7 @@ class Connection(HttpToolsProtocol):
         super().on_message_begin()
         self.url, self.expect_100_continue = url, expects
         self.headers.extend(headers)
-        cast(dict[str, Any], self.scope)[ARRIVED] = self._head_at
+        cast(dict[str, Any], self.scope)[ARRIVED] = self._polled()
         super().on_headers_complete()
         if body:
             super().on_body(bytes(body))
