@@ -30,11 +30,21 @@ BATCH = 500
 SHOWN = 12
 """As many differences are made small and shown."""
 
-TOLERATED: dict[str, float] = {"value": 0.2, "error text": 0.2, comparison.FOREIGN: 0.5, comparison.SYNTAX: 2}
-"""By kind: as many differences in 10,000 expressions are known, of any other kind none. Known are:
+TOLERATED: dict[str, float] = {
+    "value": 0.2,
+    "value for error": 0.2,
+    "error text": 0.2,
+    "cost": 0.2,
+    comparison.FOREIGN: 0.5,
+    comparison.SYNTAX: 4,
+}
+"""By kind: as many differences in 10,000 expressions are known, of any other kind none; in 20,000 they are none, except
+of the last two. Known are:
 
 * value: a map whose keys are one number in several types (`{dyn(1): 'a', dyn(1u): 'b'}`) has one entry here
+* value for error: a step from an optional that stands in a map or list of which nothing is known but `dyn`
 * error text: a list that the expression makes of lists and maps is shown as a list of JSON is
+* cost: what an expression had cost when the server's library panicked in a computed key
 * text of a Go library: what its parsers of addresses, URLs and regular expressions say beyond their first words
 * position of a syntax error: the server's parser repairs what it can, and then finds what is wrong before it
 """
