@@ -129,7 +129,7 @@ def e1(S):
             if k2 not in c3: return False
             t3 = c3[k2]
             if t3.__class__ is not str: raise Unsure
-            if not t3.startswith(k5): return False
+            if not t3.startswith(k4): return False
         return True
     except FAULTS:
         return x1(S)

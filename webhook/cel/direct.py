@@ -171,7 +171,7 @@ class _Direct:
         assert predicate is not None  # noqa: S101 - quantifiers have one
         prefix = self._prefix(node)
         if prefix is not None:
-            self._by_prefix(prefix, len(self.facts[node.range.id].constant), want == (node.macro == "exists"), leave)
+            self._by_prefix(*prefix, want == (node.macro == "exists"), leave)
             return True
         goes_on = (node.macro == "all") == want  # each element has to be as wanted
         if self.body.blocks >= _BLOCKS or (goes_on and not leave.startswith("return")):
@@ -203,8 +203,8 @@ class _Direct:
             yield
         self.body.scope = scope
 
-    def _prefix(self, node: Fold) -> tuple[str, Node, str] | None:
-        """(method, text, constant tuple) of `['a', 'b'].exists(r, text.startsWith(r))`, which Python's own method
+    def _prefix(self, node: Fold) -> tuple[str, Node, tuple[str, ...]] | None:
+        """(method, text, constants) of `['a', 'b'].exists(r, text.startsWith(r))`, which Python's own method
         takes at once; the same of `all` and `!`."""
         texts, predicate = self.facts[node.range.id].constant, node.predicate
         if node.macro == "all":
@@ -222,23 +222,20 @@ class _Direct:
             and not _mentions(predicate.target, node.variable)
         ):
             return None
-        return predicate.function.lower(), predicate.target, self.body.module.constant(tuple(texts))
+        return predicate.function.lower(), predicate.target, tuple(texts)
 
-    def _by_prefix(self, prefix: tuple[str, Node, str], turns: int, want: bool, leave: str) -> None:
+    def _by_prefix(self, method: str, target: Node, texts: tuple[str, ...], want: bool, leave: str) -> None:
         """`want` the text to begin, or end, with one of them."""
-        method, target, texts = prefix
-        text = self._of_class(self.atom(target), target, "str")
+        text = self._of_class(self.atom(target), "str")
         if not self._counted:
-            self.body.out.line(f"S.left -= {turns}")
+            self.body.out.line(f"S.left -= {len(texts)}")
             self.body.out.line("if S.left < 0: S.pause(())")
-        self.body.out.line(f"if {'not ' if want else ''}{text}.{method}({texts}): {leave}")
+        self.body.out.line(f"if {'not ' if want else ''}{text}.{method}({self.body.module.constant(texts)}): {leave}")
 
     def _prefix_turns(self, node: Node) -> int:
         """Turns of such loops inside the node, if each runs once: counted with the loop around them."""
-        total = sum(map(self._prefix_turns, children(node)))
-        if isinstance(node, Fold) and _is_quantifier(node) and self._prefix(node) is not None:
-            total += len(self.facts[node.range.id].constant)
-        return total
+        prefix = self._prefix(node) if isinstance(node, Fold) and _is_quantifier(node) else None
+        return sum(map(self._prefix_turns, children(node))) + (len(prefix[2]) if prefix else 0)
 
     # -- conditions: Python bools, written after the statements that they need
 
@@ -249,7 +246,7 @@ class _Direct:
             if isinstance(node, Call) and node.function == _NOT:
                 return self.condition(operands(node, self.checked)[0], not want)
             if isinstance(node, Has) and self._is_map(node.operand):
-                holder = self._of_class(self.atom(node.operand), node.operand, "dict")
+                holder = self._of_class(self.atom(node.operand), "dict")
                 return f"{self.body.constant(node.field)} {'in' if want else 'not in'} {holder}"
             if isinstance(node, Logic | Conditional) or (isinstance(node, Fold) and _is_quantifier(node)):
                 found = self._outlined((node,), True)
@@ -359,13 +356,13 @@ class _Direct:
                 return f"({inner[0]} in {inner[1]})"
             return calls.call(self.body, node, inner)
         at, cls, text = likely
-        self._of_class(inner[at], arguments[at], cls)
+        self._of_class(inner[at], cls)
         return text
 
     def _is_text(self, node: Node) -> bool:
         return self.checked.type(node).kind == "string"
 
-    def _of_class(self, name: str, node: Node, cls: str) -> str:
+    def _of_class(self, name: str, cls: str) -> str:
         """The name, after a look at its class."""
         if self._classes.get(name) != cls:
             self.body.out.line(f"if {name}.__class__ is not {cls}: raise Unsure")
