@@ -10,8 +10,9 @@ evaluated against the same inputs, such as one ValidatingAdmissionPolicy.
 | text | `lexer parser macros tree diagnostics` |
 | meaning | `types env check`; `overload` and `library/*`, the table of functions |
 | literals | `validate` and `fold`: what the server checks and computes when it compiles |
-| code | `sure` and `facts` (what is known of a node), `codegen calls loops emit`, `program` (the one `exec`) |
+| knowledge | `sure` and `facts`: what is known of a node |
+| code | `context codegen emit`; by kind of node `steps calls choices loops literals crashes`; `program` (the `exec`) |
 | run time | `values equality error runtime dispatch activation patterns text` |
-| cost | `tariff`, `meter` (the form of code that counts), `metering` (what it calls) |
+| cost | `tariff`; `meter meter_steps meter_loops` (the form of code that counts), `metering` (what it calls) |
 | people | `trace`, `trace_unit` (the form that keeps each sub-expression's value), `unparse` (a tree as text) |
 """

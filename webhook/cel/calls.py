@@ -15,7 +15,7 @@ from webhook.cel.facts import NOT_CONSTANT, hashes, operands, sure_row
 from webhook.cel.overload import Overload
 from webhook.cel.patterns import compile_pattern
 from webhook.cel.tariff import cost_of, steep
-from webhook.cel.tree import Call, Node, Select
+from webhook.cel.tree import Call, Node
 
 if TYPE_CHECKING:
     from webhook.cel.codegen import Body
@@ -23,8 +23,6 @@ if TYPE_CHECKING:
 _PRIMITIVE: Final = ("null", "bool", "int", "uint", "double", "string", "bytes")
 _EXACT: Final = 2**53
 """Below it, comparing a number with a constant exactly and as doubles is the same."""
-_INLINE: Final = 5
-"""Steps of an optional path that are written out."""
 _ORDER: Final = ("_<_", "_<=_", "_>_", "_>=_")
 _TESTS: Final = {"string": "str", "int": "int", "bool": "bool", "double": "float", "bytes": "bytes", "list": "list"}
 """Types that one look at the class of a value can tell."""
@@ -193,37 +191,6 @@ def _membership(body: Body, node: Call, inner: list[str]) -> str:
         f"({inner[0]} in {again} if {first}.__class__ is dict or {again}.__class__ is list "
         f"else {member}({inner[0]}, {again}))"
     )
-
-
-def optional_path(body: Body, node: Node) -> tuple[Node, list[str]] | None:
-    """(base, fields) of `base.?a.?b.c`: selections that give one optional. `None` for anything else."""
-    fields: list[str] = []
-    checked = body.checked
-    while isinstance(node, Select) and node.id not in checked.names:
-        held = checked.type(node.operand)
-        if node.id in checked.raw:
-            return None
-        if held.name == "kubernetes.variables" or not (node.optional or held.kind == "optional"):
-            return None  # what is stored may be an optional, but the way to it is none
-        fields.append(node.field)
-        if held.kind != "optional":
-            return node.operand, fields[::-1]
-        node = node.operand
-    return None
-
-
-def path_expression(body: Body, base: str, fields: list[str]) -> str:
-    """What stands at the end of an optional path, or `ABSENT`: no optional is made on the way, and no call while
-    there are maps. Each step stands inside the next one's test."""
-    if len(fields) > _INLINE:
-        return f"{body.module.helper(runtime.at_path)}({', '.join([base, *map(body.constant, fields)])})"
-    step = body.module.helper(runtime.at_step)
-    found = base
-    for turn, field in enumerate(map(body.constant, fields)):
-        first, again = body.held(found)
-        absent = f"ABSENT if {again} is ABSENT else " if turn else ""
-        found = f"({again}.get({field}, ABSENT) if {first}.__class__ is dict else {absent}{step}({again}, {field}))"
-    return found
 
 
 def _or_value(body: Body, node: Call, inner: list[str]) -> str:

@@ -1,4 +1,4 @@
-"""Comprehensions as Python loops. The error rules are those of cel-go's accumulator loops:
+"""Comprehensions, and `sortBy`, as Python loops. The error rules are those of cel-go's accumulator loops:
 
 `all` and `exists` go on after an error and forget it if a later element decides; the others keep one error to the end,
 the last of a predicate and the first of a result. CEL is pure, so that leaving early shows nowhere but in the cost.
@@ -10,7 +10,10 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from webhook.cel import runtime
-from webhook.cel.tree import Fold, Node
+from webhook.cel.calls import spent
+from webhook.cel.crashes import guarding
+from webhook.cel.tariff import cost_of
+from webhook.cel.tree import Fold, Node, SortBy
 from webhook.cel.values import Map
 
 if TYPE_CHECKING:
@@ -147,6 +150,23 @@ def _collect(body: Body, node: Fold, header: str) -> str:
 def _predicate(node: Fold) -> Node:
     assert node.predicate is not None  # noqa: S101 - these macros always have one
     return node.predicate
+
+
+def sort_by(body: Body, node: SortBy) -> str:
+    rows = body.checked.overloads[node.id]
+    if body.facts[node.id].exposed:
+        assert rows[0].unguarded is not None  # noqa: S101 - exposed by it
+        values, keys = body.out.temporary(), body.out.temporary()
+        with guarding(body, body.module.helper(rows[0].unguarded[1])):
+            body.out.line(f"{values} = {body.value(node.target)}")
+            body.out.line(f"{keys} = {fold_over(body, node.keys, values)}")
+    else:
+        values = body.out.temporary()
+        body.out.line(f"{values} = {body.value(node.target)}")
+        keys = fold_over(body, node.keys, values)
+    if cost_of("@sortByAssociatedKeys", rows) is not None:
+        return spent(body, rows, [values, keys])
+    return f"{body.module.helper(body.context.dispatcher(rows))}({values}, {keys})"
 
 
 _LOOPS = {

@@ -13,32 +13,22 @@ from __future__ import annotations
 from contextlib import AbstractContextManager
 from typing import Any, Final
 
-from webhook.cel import runtime
-from webhook.cel.check import LOCAL, Checked
-from webhook.cel.codegen import METHODS, ROOTS, Context
+from webhook.cel import meter_loops, meter_steps, runtime
+from webhook.cel.check import Checked
+from webhook.cel.context import Context
 from webhook.cel.emit import Writer
-from webhook.cel.env import TYPES, VARIABLES
 from webhook.cel.equality import hashed_member, member
 from webhook.cel.facts import NOT_CONSTANT, Facts, children, hashes, in_list, may_not_hash, one_by_one, operands
 from webhook.cel.metering import (
     Failure,
     attempt,
-    bare_presence,
     charged,
     charged_in_order,
     either,
     entered,
-    extended,
     gathered,
-    insert,
     one_unit,
-    over,
-    presence,
-    raw_presence,
-    raw_step,
-    step,
     truth,
-    variable,
 )
 from webhook.cel.overload import Overload
 from webhook.cel.patterns import compile_pattern
@@ -59,7 +49,7 @@ from webhook.cel.tree import (
     Select,
     SortBy,
 )
-from webhook.cel.values import ABSENT, NONE, Map, Optional, TypeValue
+from webhook.cel.values import ABSENT, NONE, Optional
 
 _DEPTH: Final = 5
 
@@ -67,13 +57,13 @@ _DEPTH: Final = 5
 def generate_metered(context: Context, checked: Checked, facts: dict[int, Facts], prefix: str) -> str:
     """Writes the metered function of one expression into the module; returns its name. The function returns a value or
     `Failure`, and adds what it cost to the activation."""
-    body = _Meter(context, checked, facts, {})
+    body = Meter(context, checked, facts, {})
     name = context.module.name(prefix)
     body.finish(name, body.emit(checked.tree))
     return name
 
 
-class _Meter:
+class Meter:
     def __init__(self, context: Context, checked: Checked, facts: dict[int, Facts], scope: dict[str, str]) -> None:
         self.context = context
         self.module = context.module
@@ -122,11 +112,11 @@ class _Meter:
         if self.depth > _DEPTH and not isinstance(node, Ident | Select):
             return self.assign(self.outlined(node, branch=branch))
         if isinstance(node, Ident | Select | Index):
-            return self.attribute(node, branch=branch)
+            return meter_steps.attribute(self, node, branch=branch)
         return str(_EMIT[node.__class__](self, node))
 
     def outlined(self, node: Node, *, branch: bool = False) -> str:
-        inner = _Meter(self.context, self.checked, self.facts, dict(self.scope))
+        inner = Meter(self.context, self.checked, self.facts, dict(self.scope))
         name = self.module.name("m")
         inner.finish(name, inner.emit(node, branch=branch))
         for used in inner.used:
@@ -144,83 +134,6 @@ class _Meter:
         self.own.add(python)
         self.scope[name] = python
         return python
-
-    # -- attributes
-
-    def attribute(self, node: Ident | Select | Index, *, branch: bool) -> str:
-        name = self.checked.names.get(node.id)
-        if name is not None:
-            return self.root(node, name, branch=branch)
-        if isinstance(node, Select) and self.checked.type(node.operand) == VARIABLES:
-            self.charge(1 + (not branch))
-            self.settle()
-            position, function = self.context.variables[node.field]
-            call = f"{self.helper(variable)}(S, {position}, {function}, {self.module.constant(node.field)})"
-            found = self.assign(call)
-            if node.optional:
-                self.out.line(f"S.cost -= {found}.__class__ is Failure")
-                return self.assign(f"{self.helper(attempt)}(Optional, {found})")
-            return found
-        assert not isinstance(node, Ident)  # noqa: S101 - every name stands for something
-        operand = self.operand(node.operand, branch=branch)
-        raw = node.id in self.checked.raw
-        optional = node.optional or (self.checked.type(node.operand).kind == "optional" and not raw)
-        take = self.helper(raw_step if raw else step)
-        self.settle()
-        if isinstance(node, Select):
-            key = self.module.constant(node.field)
-            return self.assign(f"{take}(S, {operand}, {key}, {optional})")
-        if self.facts[node.key.id].constant is not NOT_CONSTANT:
-            key = self.emit(node.key)
-            return self.assign(f"{take}(S, {operand}, {key}, {optional})")
-        result = self.assign(operand)
-        with self.block(f"if {result}.__class__ is not Failure{'' if raw else f' and {result} is not NONE'}:"):
-            # A computed key is an attribute of its own, which costs its units in place of the step's.
-            key = self.emit(node.key, branch=True)
-            self.settle()
-            self.out.line(f"{result} = {take}(S, {result}, {key}, {optional})")
-        return result
-
-    def operand(self, node: Node, *, branch: bool) -> str:
-        """What an attribute starts with: a name, another attribute, or any expression, which makes one."""
-        if isinstance(node, Ident | Select | Index) and self.facts[node.id].constant is NOT_CONSTANT:
-            return self.attribute(node, branch=branch)
-        value = self.emit(node)
-        if not (branch or isinstance(node, Conditional | Bind)):
-            self.charge(1)
-        return value
-
-    def root(self, node: Node, name: str, *, branch: bool) -> str:
-        if name in TYPES and name not in ROOTS:
-            return self.module.constant(TypeValue(TYPES[name].runtime().partition("(")[0]))
-        if not branch:
-            self.charge(1)
-        if name == LOCAL:
-            assert isinstance(node, Ident)  # noqa: S101 - only plain names are local
-            return self.use(self.scope[node.name])
-        if name in ROOTS:
-            return self.assign(f"S.{ROOTS[name]}")
-        self.settle()
-        if name in METHODS:
-            return self.assign(f"S.{METHODS[name]}()")
-        return self.assign(f"{self.helper(attempt)}(S.lookup, {self.module.constant(name)})")
-
-    def has(self, node: Has) -> str:
-        if self.checked.type(node.operand) == VARIABLES:
-            self.charge(1)
-            position, function = self.context.variables[node.field]
-            self.settle()
-            forced = self.assign(
-                f"{self.helper(variable)}(S, {position}, {function}, {self.module.constant(node.field)})"
-            )
-            return self.assign(f"{forced} if {forced}.__class__ is Failure else True")
-        operand = self.operand(node.operand, branch=True)
-        self.settle()
-        field = self.module.constant(node.field)
-        test = raw_presence if node.id in self.checked.raw else presence
-        if node.id in self.checked.bare:
-            test = bare_presence
-        return self.assign(f"{self.helper(test)}(S, {operand}, {field})")
 
     # -- calls
 
@@ -356,155 +269,9 @@ class _Meter:
             self.out.line(f"{result} = {self.helper(attempt)}({self.helper(make)}, [{', '.join(parts)}])")
         return result
 
-    # -- macros
-
-    def fold(self, node: Fold) -> str:
-        return self.fold_over(node, self.emit(node.range))
-
-    def fold_over(self, node: Fold, values: str) -> str:
-        ranged = runtime.pairs if node.second else runtime.elements
-        over_values = self.assign(f"{self.helper(attempt)}({self.helper(ranged)}, {values})")
-        result = self.assign(over_values)
-        with self.block(f"if {over_values}.__class__ is not Failure:"):
-            before = dict(self.scope)
-            names = self.local(node.variable) + (f", {self.local(node.second)}" if node.second else "")
-            _FOLDS[node.macro](self, node, f"for {names} in {over_values}:", result)
-            self.charge(1)  # the result's name
-            self.scope = before
-        return result
-
-    def head(self, units: int) -> None:
-        """The loop's condition and its look at limit and clock."""
-        self.charge(units)
-        self.settle()
-        self.out.line("S.left -= 1")
-        self.out.line("if S.left < 0: S.pause(())")
-        self.out.line(f"if S.cost > S.limit: {self.helper(over)}(S)")
-
-    def quantifier(self, node: Fold, header: str, result: str) -> None:
-        is_all = node.macro == "all"
-        assert node.predicate is not None  # noqa: S101 - it always has one
-        self.out.line(f"{result} = {is_all}")
-        with self.block(header):
-            self.head(2 if is_all else 3)
-            self.out.line(f"if {result} is {not is_all}: break")
-            self.charge(1)
-            value = self.emit(node.predicate)
-            self.settle()
-            self.out.line(f"{result} = {self.helper(either)}({result}, {self.helper(truth)}({value}), {not is_all})")
-
-    def exists_one(self, node: Fold, header: str, result: str) -> None:
-        assert node.predicate is not None  # noqa: S101 - it always has one
-        self.out.line(f"{result} = 0")
-        with self.block(header):
-            self.head(0)
-            chosen = self.assign(f"{self.helper(truth)}({self.emit(node.predicate)})")
-            with self.block(f"if {chosen} is True:"):
-                self.charge(2)
-                self.settle()
-                self.out.line(f"if {result}.__class__ is int: {result} += 1")
-            with self.block(f"elif {chosen}.__class__ is Failure:"):
-                self.out.line(f"{result} = {chosen}")
-        self.charge(1)
-        self.settle()
-        self.out.line(f"if {result}.__class__ is int: {result} = {result} == 1")
-
-    def collect(self, node: Fold, header: str, result: str) -> None:
-        makes_list = node.macro in ("map", "filter", "transformList")
-        self.out.line(f"{result} = {'[]' if makes_list else self.helper(Map) + '()'}")
-        with self.block(header):
-            self.head(0)
-            if node.predicate is None:
-                self.add(node, result, makes_list)
-            else:
-                chosen = self.assign(f"{self.helper(truth)}({self.emit(node.predicate)})")
-                with self.block(f"if {chosen} is True:"):
-                    self.add(node, result, makes_list)
-                with self.block(f"elif {chosen}.__class__ is Failure:"):
-                    self.out.line(f"{result} = {chosen}")
-        if not makes_list:
-            self.out.line(f"{result} = {self.helper(attempt)}({self.helper(runtime.finish_map)}, {result})")
-
-    def add(self, node: Fold, result: str, makes_list: bool) -> None:
-        """`accumulator + [value]`, or an insertion."""
-        if node.macro == "transformMap":
-            self.insert(node, result)
-            return
-        # A list of a constant is a constant.
-        constant = node.body is not None and self.facts[node.body.id].constant is not NOT_CONSTANT
-        self.charge(1)
-        if node.body is not None:
-            value = self.emit(node.body)
-        else:
-            self.charge(1)
-            value = self.scope[node.variable]
-        self.charge((LIST if makes_list and not constant else 0) + 1)
-        self.settle()
-        made = self.helper(extended if makes_list else insert)
-        self.out.line(f"{result} = {self.helper(attempt)}({made}, {result}, {value})")
-
-    def insert(self, node: Fold, result: str) -> None:
-        """`cel.@mapInsert(accumulator, key, value)`, of which a failed accumulator lets nothing be evaluated."""
-        assert node.body is not None  # noqa: S101 - it always has one
-        self.charge(1)
-        with self.block(f"if {result}.__class__ is not Failure:"):
-            self.charge(1)
-            value = self.emit(node.body)
-            self.settle()
-            price, call = self.module.constant(one_unit), self.helper(insert)
-            self.out.line(
-                f"{result} = {self.helper(charged)}(S, {price}, {call}, {result}, {self.scope[node.variable]}, {value})"
-            )
-
-    def bind(self, node: Bind) -> str:
-        # The server evaluates the target twice: for `hasValue` and for `value`.
-        target = self.outlined(node.target)
-        first = self.assign(target)
-        self.charge(1)
-        self.settle()
-        content = self.assign(f"{self.helper(attempt)}({self.helper(runtime.content)}, {first})")
-        result = self.assign(content)
-        with self.block(f"if {content} is ABSENT:"):
-            self.charge(1)
-            self.settle()
-            self.out.line(f"{result} = NONE")
-        with self.block(f"elif {content}.__class__ is not Failure:"):
-            before = dict(self.scope)
-            if _mentions(node.body, node.variable):
-                # `value` is computed when the variable is first looked at. Chains of them are evaluated 2ⁿ times.
-                self.head(0)
-                self.out.line(target)
-                self.charge(1)
-            python = self.local(node.variable)
-            self.out.line(f"{python} = {content}")
-            value = self.emit(node.body)
-            if not node.flat:
-                self.charge(1)
-                self.settle()
-                value = f"{self.helper(attempt)}(Optional, {value})"
-            self.settle()
-            self.out.line(f"{result} = {value}")
-            self.scope = before
-        return result
-
-    def sort_by(self, node: SortBy) -> str:
-        values = self.emit(node.target)
-        self.charge(1)
-        keys = self.fold_over(node.keys, values)
-        self.charge(1)
-        self.settle()
-        function = self.context.dispatcher(self.checked.overloads[node.id])
-        self.guard(node, self.checked.overloads[node.id][0], [values, keys])
-        cost = self.module.constant(cost_of("@sortByAssociatedKeys", self.checked.overloads[node.id]) or one_unit)
-        return self.assign(f"{self.helper(charged)}(S, {cost}, {self.helper(function)}, {values}, {keys})")
-
-
-def _mentions(node: Node, name: str) -> bool:
-    return (isinstance(node, Ident) and node.name == name) or any(_mentions(child, name) for child in children(node))
-
 
 class _Block:
-    def __init__(self, meter: _Meter, header: str) -> None:
+    def __init__(self, meter: Meter, header: str) -> None:
         self.meter = meter
         self.inner = meter.out.block(header)
 
@@ -519,21 +286,15 @@ class _Block:
 
 
 _EMIT: Final[dict[type, Any]] = {
-    Has: _Meter.has,
-    Call: _Meter.call,
-    Logic: _Meter.logic,
-    Conditional: _Meter.conditional,
-    ListLiteral: _Meter.list_literal,
-    MapLiteral: _Meter.map_literal,
-    Fold: _Meter.fold,
-    Bind: _Meter.bind,
-    SortBy: _Meter.sort_by,
+    Has: meter_steps.has,
+    Call: Meter.call,
+    Logic: Meter.logic,
+    Conditional: Meter.conditional,
+    ListLiteral: Meter.list_literal,
+    MapLiteral: Meter.map_literal,
+    Fold: meter_loops.fold,
+    Bind: meter_loops.bind,
+    SortBy: meter_loops.sort_by,
     Literal: lambda meter, node: meter.module.constant(node.value),
-}
-_FOLDS: Final[dict[str, Any]] = {
-    "all": _Meter.quantifier,
-    "exists": _Meter.quantifier,
-    "existsOne": _Meter.exists_one,
-    **dict.fromkeys(("map", "filter", "transformList", "transformMap", "transformMapEntry"), _Meter.collect),
 }
 NAMES: Final = {"Failure": Failure, "ABSENT": ABSENT, "NONE": NONE, "Optional": Optional}

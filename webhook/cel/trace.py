@@ -14,7 +14,7 @@ import msgspec
 from webhook.cel import runtime
 from webhook.cel.activation import Activation
 from webhook.cel.check import LOCAL, Checked
-from webhook.cel.codegen import METHODS, ROOTS, Context
+from webhook.cel.context import METHODS, ROOTS, Context
 from webhook.cel.env import VARIABLES
 from webhook.cel.equality import hashed_member, member
 from webhook.cel.error import Crash

@@ -9,7 +9,7 @@ import msgspec
 
 from webhook.cel.activation import Activation
 from webhook.cel.check import Checked, check
-from webhook.cel.codegen import Context
+from webhook.cel.context import Context
 from webhook.cel.diagnostics import Failed
 from webhook.cel.emit import Module
 from webhook.cel.env import Env, policy_env

@@ -15,7 +15,8 @@ from webhook.cel import metering, program
 from webhook.cel.activation import MISSING, Activation, Deferred, Missing
 from webhook.cel.bound import Bound, Variables, bound
 from webhook.cel.check import check
-from webhook.cel.codegen import Context, generate
+from webhook.cel.codegen import generate
+from webhook.cel.context import Context
 from webhook.cel.diagnostics import Diagnostic, Failed, position
 from webhook.cel.direct import generate_direct, has_direct
 from webhook.cel.emit import Module

@@ -1,0 +1,32 @@
+"""List and map literals as Python expressions, from the expressions of their parts."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from webhook.cel import runtime
+from webhook.cel.facts import may_not_hash
+from webhook.cel.tree import ListLiteral, MapLiteral
+
+if TYPE_CHECKING:
+    from webhook.cel.codegen import Body
+
+
+def make_list(body: Body, node: ListLiteral, inner: list[str]) -> str:
+    helper = body.module.helper(runtime.optional_element) if node.optional else ""
+    parts = [f"*{helper}({text})" if at in node.optional else text for at, text in enumerate(inner)]
+    return f"[{', '.join(parts)}]"
+
+
+def make_map(body: Body, node: MapLiteral, inner: list[str]) -> str:
+    parts = []
+    for at, entry in enumerate(node.entries):
+        key, value = inner[2 * at], inner[2 * at + 1]
+        if entry.optional:
+            parts.append(f"*{body.module.helper(runtime.optional_entry)}({key}, {value})")
+        elif may_not_hash(entry.key, body.checked):
+            parts.append(f"{body.module.helper(runtime.entry)}({key}, {value})")
+        else:
+            parts.append(f"({key}, {value})")
+    make = runtime.new_optional_map if any(entry.optional for entry in node.entries) else runtime.new_map
+    return f"{body.module.helper(make)}([{', '.join(parts)}])"
