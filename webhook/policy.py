@@ -126,47 +126,81 @@ PASS = Verdict()
 class _Time:
     """What a review and those made of it have together."""
 
-    __slots__ = ("deadline",)
+    __slots__ = ("clock", "deadline")
 
-    def __init__(self, deadline: float) -> None:
+    def __init__(self, clock: Callable[[], float], deadline: float) -> None:
+        self.clock = clock
         self.deadline = deadline
+
+    def check(self) -> None:
+        if self.clock() > self.deadline:
+            raise DeadlineExceeded
+
+
+class Objects:
+    """The objects of one request, decoded when first asked for; then the same values each time.
+
+    Properties raise `msgspec.DecodeError`, `RecursionError`.
+    """
+
+    __slots__ = ("_new", "_old", "_request")
+
+    def __init__(self, request: review.Request, new: Any = msgspec.UNSET, old: Any = msgspec.UNSET) -> None:
+        self._request = request
+        self._new = new
+        self._old = old
+
+    @property
+    def new(self) -> Any:
+        if self._new is msgspec.UNSET:
+            self._new = review.decode_object(self._request.object)
+        return self._new
+
+    @property
+    def old(self) -> Any:
+        if self._old is msgspec.UNSET:
+            self._old = review.decode_object(self._request.old_object)
+        return self._old
 
 
 class Context:
     """One request while it is evaluated: decoded objects, cluster state, the time that is left.
 
     Lives for one review in one thread. Policies read; only `memo` is written, by code that caches what
-    several policies compute from the same object (keyed by a private sentinel of that code).
+    several policies compute from the same object (keyed by a private sentinel of that code). Nothing in `memo` refers
+    to the context: what a review has made is freed as it ends, and its memory is still warm for the next one. What has
+    to be made later holds `objects` and `request`.
     """
 
-    __slots__ = ("_before", "_clock", "_object", "_old_object", "_time", "memo", "request", "state", "texts")
+    __slots__ = ("_before", "_time", "check_deadline", "memo", "objects", "request", "state", "texts")
+
+    check_deadline: Callable[[], None]
+    """Raises `DeadlineExceeded` once the time is used up; called between policies and inside loops."""
 
     def __init__(self, request: review.Request, *, state: State, clock: Callable[[], float], deadline: float) -> None:
         """`deadline` is a time of `clock`, in seconds (`time.monotonic` or a fake)."""
-        self.request = request
-        self.state = state
-        self.memo: dict[Any, Any] = {}
+        self._begin(request, state, _Time(clock, deadline), Objects(request))
         self.texts = True
         """Whether anybody will read messages and audit annotations; else only which findings there are matters, and
         a policy may leave its texts empty."""
-        self._clock = clock
-        self._time = _Time(deadline)
-        self._object: Any = msgspec.UNSET
-        self._old_object: Any = msgspec.UNSET
+
+    def _begin(self, request: review.Request, state: State, time: _Time, objects: Objects) -> None:
+        self.request = request
+        self.state = state
+        self.objects = objects
+        self.memo: dict[Any, Any] = {}
+        self.check_deadline = time.check
+        self._time = time
         self._before: Context | msgspec.UnsetType | None = msgspec.UNSET
 
     @property
     def object(self) -> Any:
         """`request.object` as plain JSON values; None when null. Raises `msgspec.DecodeError`, `RecursionError`."""
-        if self._object is msgspec.UNSET:
-            self._object = review.decode_object(self.request.object)
-        return self._object
+        return self.objects.new
 
     @property
     def old_object(self) -> Any:
-        if self._old_object is msgspec.UNSET:
-            self._old_object = review.decode_object(self.request.old_object)
-        return self._old_object
+        return self.objects.old
 
     def of_old_object(self) -> Context:
         """The same request with `oldObject` in the place of `object`: would what is stored pass?
@@ -188,24 +222,19 @@ class Context:
 
     def of_values(self, object: Any, old_object: Any) -> Context:
         """The same request with these values in the place of its `object` and `oldObject`. Nobody reads its texts."""
-        other = Context(self.request, state=self.state, clock=self._clock, deadline=0)
-        other._time = self._time
-        other._object, other._old_object = object, old_object
+        other = Context.__new__(Context)
+        other._begin(self.request, self.state, self._time, Objects(self.request, object, old_object))
         other.texts = False
         return other
 
     def uncounted(self, work: Callable[[], T]) -> T:
         """Does what is done once and for all, and happens to fall to this review: its time is not the review's."""
-        began = self._clock()
+        time = self._time
+        began = time.clock()
         try:
             return work()
         finally:
-            self._time.deadline += self._clock() - began
-
-    def check_deadline(self) -> None:
-        """Raises `DeadlineExceeded` once the time is used up; called between policies and inside loops."""
-        if self._clock() > self._time.deadline:
-            raise DeadlineExceeded
+            time.deadline += time.clock() - began
 
 
 class Policy(Struct, frozen=True, kw_only=True):

@@ -44,7 +44,7 @@ class _Validation(Struct, frozen=True):
 class Run:
     """One review, for all policies whose units share their memory: what is asked of it once, and its activations."""
 
-    __slots__ = ("_conditions", "_context", "_unit", "activation", "exact", "met", "outside", "size", "told")
+    __slots__ = ("_conditions", "_unit", "activation", "exact", "met", "outside", "size", "told")
 
     def __init__(self, unit: Unit, context: Context) -> None:
         request = context.request
@@ -59,13 +59,12 @@ class Run:
         self.told: dict[Evaluator, tuple[int, ...]] = {}
         """Of policies that were asked together (`sweeping.py`): which validations fail, all match conditions met."""
         self._unit = unit
-        self._context = context
         self._conditions: Activation | None = None
 
-    def conditions(self) -> Activation:
+    def conditions(self, context: Context) -> Activation:
         """What match conditions are evaluated on, where no params are at hand."""
         if self._conditions is None:
-            self._conditions = self._unit.activation(condition_inputs(self._context))
+            self._conditions = self._unit.activation(condition_inputs(context))
         return self._conditions
 
 
@@ -156,11 +155,11 @@ class Evaluator:
             found = self._known[size] = self._grants.at(size)
             return found
 
-    def conditions_met(self, run: Run) -> list[str] | None:
+    def conditions_met(self, run: Run, context: Context) -> list[str] | None:
         """The distinct errors of the match conditions; None when one is false, whatever the others say. Only of a
         policy that is `granted` something. May raise `Leave`."""
         if self._asked not in run.met:
-            activation = run.conditions()
+            activation = run.conditions(context)
             activation.left, activation.spare = NO_END
             run.met[self._asked] = self._condition_errors(activation)
         return run.met[self._asked]
@@ -283,7 +282,7 @@ class Evaluator:
     def _conditions_met(self, run: Run, param: Any, context: Context) -> list[str] | None:
         """`conditions_met`, for one param."""
         if param is None:
-            return self.conditions_met(run)
+            return self.conditions_met(run, context)
         activation = self._unit.activation(with_params(condition_inputs(context), param))
         return self._condition_errors(activation)
 

@@ -5,6 +5,8 @@ Source: `apiserver pkg/admission/plugin/cel/condition.go` (`CreateAdmissionReque
 
 from __future__ import annotations
 
+from functools import partial
+from operator import attrgetter
 from typing import Any
 
 import msgspec
@@ -16,6 +18,7 @@ from webhook.policy import Context
 from webhook.review import GroupVersionKind, GroupVersionResource, Request, decode_object
 
 _INPUTS, _CONDITION_INPUTS = object(), object()
+_OLD = attrgetter("old")
 
 _FIXED = 2_048
 """Bytes of the `request` variable beside the texts that somebody may choose."""
@@ -28,9 +31,9 @@ def inputs(context: Context) -> Inputs:
     if found is None:
         found = context.memo[_INPUTS] = Inputs(
             object=context.object,
-            old_object=Deferred(lambda: context.old_object),
+            old_object=Deferred(partial(_OLD, context.objects)),
             namespace_object=namespace_object(context),
-            request=Deferred(lambda: request_variable(context.request)),
+            request=Deferred(partial(request_variable, context.request)),
             check_deadline=context.check_deadline,
         )
     return found
@@ -44,7 +47,7 @@ def condition_inputs(context: Context) -> Inputs:
         found = context.memo[_CONDITION_INPUTS] = Inputs(
             object=usual.object,
             old_object=usual.old_object,
-            request=Deferred(lambda: _as_asked(context.request)),
+            request=Deferred(partial(_as_asked, context.request)),
             check_deadline=context.check_deadline,
         )
     return found

@@ -94,7 +94,7 @@ class _Sweep:
         if granted.lead is None:
             return everyone
         try:
-            errors = granted.lead.conditions_met(run)
+            errors = granted.lead.conditions_met(run, context)
         except Exception:  # each member says for itself what is wrong
             return everyone
         if errors is None:
