@@ -11,13 +11,17 @@ from webhook.cel.patterns import Answers, Pattern
 
 def test_answers_are_remembered_within_one_bound_for_all_patterns() -> None:
     answers = Answers(room=3)
-    one, other = answers.table(), answers.table()
-    for text in ("a", "b"):
-        answers.note(one, text, True)
-    answers.note(other, "c", False)
+    one, other = answers.table(lambda text: True), answers.table(lambda text: False)
+    assert [one["a"], one["b"], other["c"]] == [True, True, False]
     assert (one, other) == ({"a": True, "b": True}, {"c": False})
-    answers.note(other, "d", True)
-    assert (one, other) == ({}, {"d": True})
+    assert other["d"] is False
+    assert (one, other) == ({}, {"d": False})
+
+
+def test_a_long_text_is_answered_and_forgotten() -> None:
+    table = Answers(room=3).table(lambda text: True)
+    assert table["x" * 1_000]
+    assert table == {}
 
 
 @given(st.lists(st.text(max_size=5), max_size=20))

@@ -1,4 +1,4 @@
-"""What a review has made is freed as it ends: nothing waits for the garbage collector, whose pauses others would feel."""
+"""What a review has made is freed as it ends: nothing waits for the garbage collector, whose pauses are felt."""
 
 from __future__ import annotations
 
