@@ -58,7 +58,7 @@ def _python(code: str) -> Callable[[Path, int], Sequence[str]]:
 
 OURS = """
 import sys
-from benchmarks.audit import count
+from benchmarks.audit_count import count
 print(*count(sys.argv[1], int(sys.argv[2])))
 """
 DUCKDB = """
@@ -109,22 +109,6 @@ CONTENDERS = (
     ),
 )
 _NEEDS = {"DuckDB read_json, schema": "duckdb", "Polars scan_ndjson, schema": "polars"}
-
-
-def count(file: str, jobs: int) -> tuple[int, int]:
-    """The answer, by way of every fact that `readiness` keeps."""
-    from webhook.audit.facts import Facts
-    from webhook.audit.source import parallel
-    from webhook.cli.evidence import Collecting
-
-    work = Collecting(audit_log.interest(), audit_log.ours())
-    facts = Facts()
-    for found, _ in parallel.each(parallel.parts([file], jobs), work, jobs=jobs):
-        facts.merge(found)
-    reviewed = sum(
-        fact.review is not None for fact in map(facts.table.__getitem__, facts.which) if fact.resource == "deployments"
-    )
-    return reviewed, sum(facts.counts.values())
 
 
 def run(size: int, *, cpus: int, rounds: int = ROUNDS, folder: Path | None = None) -> str:

@@ -178,12 +178,10 @@ def minute(line: bytes) -> bytes:
     return line[at + len(RECEIVED) : at + len(RECEIVED) + 16] if at >= 0 else b""
 
 
-def reviewed(text: bytes, start: int = 0, end: int = -1) -> bool:
-    """Whether somebody reviewed the write in `text[start:end]`, whatever it is about: annotations are the end."""
-    if end < 0:
-        end = len(text)
-    at = max(start, text.rfind(RECEIVED, start, end))
-    return text.find(b'/reviewed":', at, end) >= 0 or text.find(b'/validation_failure":', at, end) >= 0
+def reviewed(text: bytes, start: int, end: int) -> bool:
+    """Whether somebody reviewed the write in `text[:end]`, whatever it is about. `start` is where its last `RECEIVED`
+    is, behind which come the annotations; without one, a place before them."""
+    return text.find(b'/reviewed":', start, end) >= 0 or text.find(b'/validation_failure":', start, end) >= 0
 
 
 def salvage(line: bytes) -> Event | None:

@@ -110,7 +110,7 @@ class Reading:
     def _matters(self, line: bytes, seen: tuple[bool, bytes, bytes]) -> bool:
         if seen[0]:
             return False
-        return self._interest.wants(*seen[1:]) or events.reviewed(line)
+        return self._interest.wants(*seen[1:]) or events.reviewed(line, max(line.rfind(events.RECEIVED), 0), len(line))
 
     def _parse(self, line: bytes, file: str, offset: int, *, open_end: bool) -> None:
         try:

@@ -20,7 +20,7 @@ NEXT = b"}" + HEAD
 """Two events in one line."""
 _LEAST = len(HEAD + b'v1","level":"","auditID":"","stage":"","requestURI":"')
 """Bytes of an event that come before its URI."""
-_MINUTE = len("2026-11-24T21:43")
+_TO_MINUTE = len(events.RECEIVED + b"2026-11-24T21:43")
 _COMPONENT = b'"userAgent":"kube-'
 _CLOSE = ord("}")
 _GET, _LIST, _WATCH = events.READ_INITIALS
@@ -47,11 +47,11 @@ class Sieve:
             events.CONNECT_PATH,
             self._is_dull,
         )
-        head, verb_, received_, shift, least = HEAD, events.VERB, events.RECEIVED, len(events.RECEIVED), _LEAST
+        head, verb_, received_, least = HEAD, events.VERB, events.RECEIVED, _LEAST
         found = Lines(self._file, base + at, [], offsets=[], sifted=self._wanted is not None)
         lines, offsets, minutes = found.lines, [], found.minutes
         reads = others = 0
-        last = b""
+        last = b"?"
         while at < stop:
             end = find(b"\n", at)
             verb = find(verb_, at + least, end)
@@ -69,11 +69,9 @@ class Sieve:
                 offsets.append(base + at)
                 at = end + 1
                 continue
-            if received >= 0:
-                minute = text[received + shift : received + shift + _MINUTE]
-                if minute != last:
-                    minutes.add(minute)
-                    last = minute
+            if not starts(last, received) and received >= 0:
+                last = text[received : received + _TO_MINUTE]
+                minutes.add(last[len(received_) :])
             at = end + 1
         found.offsets, found.reads, found.others = offsets, reads, others
         return at, found

@@ -170,7 +170,8 @@ class Reader:
     def _whole_lines(self, text: bytes, at: int, stop: int, base: int) -> int:
         """Takes the lines in `text[at:stop]`, whose offset is `base`; where it stopped: a document begins there."""
         sieve = self._sieve
-        if self._table is not None or text.find(raw.NEXT, at, stop) >= 0:
+        # From behind, which Python does faster for such a needle; any one of them will do.
+        if self._table is not None or text.rfind(raw.NEXT, at, stop) >= 0:
             sieve = None
         first, skipped = at, False
         while at < stop:
