@@ -50,8 +50,8 @@ from webhook.cel.unit import CompileErrors, Expression, Returns, Variable, compi
             ["1:14: error during formatting: decimal clause can only be used on integers, was given string"],
         ),
         (
-            "google.protobuf.Int32Value{value: 1}",
-            ["1:27: the message literal google.protobuf.Int32Value{…} is not supported yet"],
+            "google.protobuf.Any{value: b'a'}",
+            ["1:20: google.protobuf.Any of something is not supported yet"],
         ),
     ],
 )

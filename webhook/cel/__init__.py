@@ -8,7 +8,7 @@ evaluated against the same inputs, such as one ValidatingAdmissionPolicy.
 | stage | modules |
 | --- | --- |
 | text | `lexer parser macros tree diagnostics` |
-| meaning | `types env check`; `overload` and `library/*`, the table of functions |
+| meaning | `types messages env check`; `overload` and `library/*`, the table of functions |
 | literals | `validate` and `fold`: what the server checks and computes when it compiles |
 | knowledge | `sure` and `facts`: what is known of a node |
 | code | `context codegen emit`; by kind of node `steps calls choices loops literals crashes`; `program` (the `exec`) |

@@ -66,7 +66,6 @@ def _direct(body: Body, row: Overload, inner: list[str], prepared: bool) -> str:
     template = row.prepared if prepared else row.template
     if template:
         return template.format(*inner)
-    assert row.call is not None  # noqa: S101 - the checker refuses what is not supported
     return f"{body.module.helper(row.call)}({', '.join(inner)})"
 
 

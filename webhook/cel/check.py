@@ -11,13 +11,16 @@ from typing import Any
 
 import msgspec
 
+from webhook.cel import check_macros
 from webhook.cel.diagnostics import Diagnostic, Failed, unsupported
-from webhook.cel.env import NO_VALUES, TYPES, Env
+from webhook.cel.env import ENUMS, NO_VALUES, TYPES, Env
+from webhook.cel.messages import ANY, EVERY_FIELD, fields_of, message_of
 from webhook.cel.overload import Overload
 from webhook.cel.tree import (
     Bind,
     Call,
     Conditional,
+    Field,
     Fold,
     Has,
     Ident,
@@ -51,10 +54,6 @@ LOCAL = "local"
 
 _STRUCTS = "kubernetes."
 """Beginning of the names of the libraries' types that the server takes for messages (of no fields)."""
-_NO_FIELDS = ("list", "map", "null_type")
-"""Types that the server's checker takes for messages, of which it cannot make any."""
-_TWICE = 100
-"""Problems that are told a second time, at most: each of nested macros doubles them."""
 
 
 class Checked(msgspec.Struct, frozen=True, kw_only=True):
@@ -80,7 +79,7 @@ class Checked(msgspec.Struct, frozen=True, kw_only=True):
 
 def check(tree: Node, env: Env) -> Checked:
     """Raises `Failed` with everything that is wrong."""
-    checker = _Checker(env)
+    checker = Checker(env)
     checker.check(tree)
     if checker.problems:
         raise Failed(checker.problems)
@@ -97,7 +96,7 @@ def check(tree: Node, env: Env) -> Checked:
     )
 
 
-class _Checker:
+class Checker:
     def __init__(self, env: Env) -> None:
         self.env = env
         self.bindings = Bindings()
@@ -143,6 +142,8 @@ class _Checker:
             return name, type_of(TYPES[name])
         if name in NO_VALUES:
             return name, type_of(NO_VALUES[name])
+        if name in ENUMS:
+            return name, INT
         return None
 
     def is_local(self, name: str) -> bool:
@@ -261,8 +262,6 @@ class _Checker:
             return self.problem(node.at, f"found no matching overload for '{function}' applied to '{applied}'")
         if record:
             self.overloads[node.id] = tuple(chosen)
-            if len(chosen) == 1 and chosen[0].call is None:
-                return self.problem(node.at, unsupported(f"function '{function}'"))
         return result
 
     def logic(self, node: Logic) -> Type:
@@ -324,113 +323,51 @@ class _Checker:
 
     def message(self, node: Message) -> Type:
         name = node.name.removeprefix(".")
-        if name.startswith("google.protobuf.") or name in _NO_FIELDS or name in NO_VALUES:
-            return self.problem(node.at, unsupported(f"the message literal {node.name}{{…}}"))
-        if name not in TYPES:
+        made = NO_VALUES.get(name, TYPES.get(name))
+        if made is None and name in self.env.objects:
+            made = Type("object", name)
+        if made is None:
             return self.undeclared(node.at, node.name)
-        for value in node.values:
-            self.check(value)
-        return self.problem(node.at, f"'{name}' is not a message type")
+        if name == ANY and node.fields:
+            return self.problem(node.at, unsupported("google.protobuf.Any of something"))
+        message = message_of(name, made)
+        if not message:
+            made = self.problem(node.at, f"'{name}' is not a message type")
+        for field in node.fields:
+            self.message_field(message or name, field)
+        return made
 
-    # -- macros
-
-    def fold(self, node: Fold) -> Type:
-        range_type = self.check(node.range)
-        accumulator = self.start(node)
-        first, second = self.variables(node, self.bindings.substitute(range_type))
-        self.scopes.append({node.variable: first} | ({node.second: second} if node.second else {}))
-        predicate = self.check(node.predicate) if node.predicate is not None else None
-        body = self.check(node.body) if node.body is not None else None
-        match node.macro:
-            case "all" | "exists":
-                if node.predicate is not None and predicate is not None:
-                    self.boolean(node.predicate, predicate)
-                step = BOOL
-            case "existsOne":
-                step = self.resolve(node, "_+_", (INT, INT), record=False)
-            case "map" | "transformList":
-                step = self.resolve(node, "_+_", (accumulator, list_of(body or first)), record=False)
-            case "filter":
-                step = self.resolve(node, "_+_", (accumulator, list_of(first)), record=False)
-            case "transformMap":
-                step = self.resolve(node, "cel.@mapInsert", (accumulator, first, body or second), record=False)
-            case _:
-                step = self.resolve(node, "cel.@mapInsert", (accumulator, body or DYN), record=False)
-        if predicate is not None and node.macro not in ("all", "exists"):
-            step = self.resolve(node, "_?_:_", (predicate, step, accumulator), record=False)
-        if not self.bindings.assignable(step, accumulator):
-            self.mismatch(node, accumulator, step)
-        self.scopes.pop()
-        result = self.resolve(node, "_==_", (INT, INT), record=False) if node.macro == "existsOne" else accumulator
-        return self.bindings.substitute(result)
-
-    def start(self, node: Fold) -> Type:
-        match node.macro:
-            case "all" | "exists":
-                return BOOL
-            case "existsOne":
-                return INT
-            case "transformMap" | "transformMapEntry":
-                return map_of(self.bindings.fresh(), self.bindings.fresh())
-        return list_of(self.bindings.fresh())
-
-    def variables(self, node: Fold, type: Type) -> tuple[Type, Type]:
-        """The types of the iteration variables."""
-        match type.kind:
-            case "list":
-                return (INT, type.arguments[0]) if node.second else (type.arguments[0], DYN)
-            case "map":
-                return type.arguments[0], type.arguments[1]
-            case "dyn" | "error" | "parameter":
-                self.bindings.assignable(DYN, type)
-                return DYN, DYN
-        self.problem(
-            self.range_at.get(node.id, node.range.at),
-            f"expression of type '{type}' cannot be range of a comprehension (must be list, map, or dynamic)",
-        )
-        return ERROR, ERROR
-
-    def bind(self, node: Bind) -> Type:
-        before, made = len(self.problems), self.bindings.made
-        target = self.check(node.target)
-        again, fresh = self.problems[before:][:_TWICE], self.bindings.made - made
-        has = self.resolve(node, "hasValue", (target,), member=True, record=False)
-        self.bindings.fresh()  # the empty range of the server's expansion
-        # The server's expansion has the target twice, and says twice what is wrong with it.
-        self.problems += again
-        self.bindings.made += fresh
-        inner = self.resolve(node, "value", (target,), member=True, record=False)
-        self.scopes.append({node.variable: inner})
-        body = self.check(node.body)
-        self.scopes.pop()
-        then = body if node.flat else self.resolve(node, "optional.of", (body,), record=False)
-        none = self.resolve(node, "optional.none", (), record=False)
-        return self.resolve(node, "_?_:_", (has, then, none), record=False)
-
-    def sort_by(self, node: SortBy) -> Type:
-        if "@sortByAssociatedKeys" not in self.env.functions:
-            self.check(node.target)
-            return self.undeclared(node.at, "sortBy")
-        self.range_at[node.keys.id] = node.at
-        self.bindings.fresh()  # the empty range of the server's expansion
-        self.check(node.keys)
-        target, keys = self.types[node.target.id], self.types[node.keys.id]
-        return self.resolve(node, "@sortByAssociatedKeys", (target, keys), member=True)
+    def message_field(self, message: str, field: Field) -> None:
+        type, wanted = self.check(field.value), ERROR
+        fields = fields_of(message, self.env.objects)
+        if message == EVERY_FIELD:
+            pass
+        elif fields is None:
+            self.problem(field.at, f"unexpected failed resolution of '{message}'")
+        elif field.name not in fields:
+            self.problem(field.at, f"undefined field '{field.name}'")
+        else:
+            wanted = fields[field.name]
+        if field.optional:
+            type = self.unwrap(field.value, type)
+        if not self.bindings.assignable(wanted, type):
+            found = f"'{self.show(wanted)}' but provided type is '{self.show(type)}'"
+            self.problem(field.at, f"expected type of field '{field.name}' is {found}")
 
 
 _CHECKS: dict[type, Any] = {
-    Literal: _Checker.literal,
-    Ident: _Checker.ident,
-    Select: _Checker.select,
-    Has: _Checker.has,
-    Index: _Checker.index,
-    Call: _Checker.call,
-    Logic: _Checker.logic,
-    Conditional: _Checker.conditional,
-    ListLiteral: _Checker.list,
-    MapLiteral: _Checker.map,
-    Message: _Checker.message,
-    Fold: _Checker.fold,
-    Bind: _Checker.bind,
-    SortBy: _Checker.sort_by,
+    Literal: Checker.literal,
+    Ident: Checker.ident,
+    Select: Checker.select,
+    Has: Checker.has,
+    Index: Checker.index,
+    Call: Checker.call,
+    Logic: Checker.logic,
+    Conditional: Checker.conditional,
+    ListLiteral: Checker.list,
+    MapLiteral: Checker.map,
+    Message: Checker.message,
+    Fold: check_macros.fold,
+    Bind: check_macros.bind,
+    SortBy: check_macros.sort_by,
 }

@@ -47,6 +47,7 @@ from webhook.cel.tree import (
     Literal,
     Logic,
     MapLiteral,
+    Message,
     Node,
     Select,
     SortBy,
@@ -288,6 +289,7 @@ _COMBINE: Final[dict[type, Any]] = {
     Conditional: choices.conditional_expression,
     ListLiteral: literals.make_list,
     MapLiteral: literals.make_map,
+    Message: literals.make_message,
     Literal: lambda body, node, _: body.constant(node.value),
 }
 _STATEMENTS: Final[dict[type, Any]] = {

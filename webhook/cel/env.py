@@ -8,6 +8,7 @@ from typing import Final
 
 import msgspec
 
+from webhook.cel.messages import EMPTY, WELL_KNOWN
 from webhook.cel.overload import Overload
 from webhook.cel.types import (
     BOOL,
@@ -57,6 +58,7 @@ TYPES: Final[Mapping[str, Type]] = {
     "google.protobuf.Duration": DURATION,
     "optional_type": optional_of(DYN),
     **{name: parse_type(name) for name in ("net.IP", "net.CIDR")},
+    EMPTY: object_type(EMPTY),
 }
 """What a type's name means as a value."""
 
@@ -124,10 +126,13 @@ _OBJECTS: Final[Mapping[str, Mapping[str, Type]]] = {
 NO_VALUES: Final[Mapping[str, Type]] = {
     "duration": DURATION,
     "timestamp": TIMESTAMP,
-    "google.protobuf.Any": DYN,
+    **WELL_KNOWN,
     **{name: object_type(name) for name in _OBJECTS},
 }
 """Types whose names the checker knows, and which cannot be had as values."""
+
+ENUMS: Final[Mapping[str, int]] = {"google.protobuf.NullValue.NULL_VALUE": 0}
+"""Names that stand for numbers."""
 
 _AUTHORIZER: Final = parse_type("kubernetes.authorization.Authorizer")
 _RESOURCE_CHECK: Final = parse_type("kubernetes.authorization.ResourceCheck")

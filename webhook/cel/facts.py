@@ -89,7 +89,7 @@ _CHILDREN: Final[dict[type, Callable[[Any], tuple[Node, ...]]]] = {
     Conditional: lambda node: (node.condition, node.then, node.otherwise),
     ListLiteral: lambda node: node.elements,
     MapLiteral: _entries,
-    Message: lambda node: node.values,
+    Message: lambda node: tuple(field.value for field in node.fields),
     Fold: _folded,
     Bind: lambda node: (node.target, node.body),
     SortBy: lambda node: (node.keys,),
@@ -203,7 +203,7 @@ def _fails(node: Node, checked: Checked) -> bool:
             return optional or any(checked.type(entry.key).kind not in _KEYS for entry in node.entries)
         case ListLiteral():
             return bool(node.optional)
-        case Literal() | Message() | Ident():
+        case Literal() | Ident():
             return False
         case Has():
             return checked.type(node.operand).kind not in ("map", "object")

@@ -11,7 +11,7 @@ from typing import Any, Final
 from webhook.cel.check import LOCAL, Checked
 from webhook.cel.diagnostics import Diagnostic, Failed
 from webhook.cel.dispatch import dispatcher
-from webhook.cel.env import NO_VALUES, TYPES
+from webhook.cel.env import ENUMS, NO_VALUES, TYPES
 from webhook.cel.error import CelError
 from webhook.cel.facts import NOT_CONSTANT, children, in_list
 from webhook.cel.patterns import compile_pattern
@@ -51,6 +51,8 @@ def _constant(node: Node, checked: Checked, found: dict[int, Any]) -> Any:
             return node.value
         case Ident() | Select():
             name = checked.names.get(node.id, "")
+            if name in ENUMS:
+                return ENUMS[name]
             return TypeValue(TYPES[name].runtime().partition("(")[0]) if name in TYPES else NOT_CONSTANT
         case ListLiteral(optional=optional) if not optional:
             values = [found.get(element.id, NOT_CONSTANT) for element in node.elements]

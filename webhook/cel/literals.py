@@ -1,12 +1,14 @@
-"""List and map literals as Python expressions, from the expressions of their parts."""
+"""Literals of lists, maps and messages as Python expressions, from the expressions of their parts."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
 
 from webhook.cel import runtime
 from webhook.cel.facts import may_not_hash
-from webhook.cel.tree import ListLiteral, MapLiteral
+from webhook.cel.library.messages import maker, optional_field
+from webhook.cel.tree import ListLiteral, MapLiteral, Message
 
 if TYPE_CHECKING:
     from webhook.cel.codegen import Body
@@ -30,3 +32,17 @@ def make_map(body: Body, node: MapLiteral, inner: list[str]) -> str:
             parts.append(f"({key}, {value})")
     make = runtime.new_optional_map if any(entry.optional for entry in node.entries) else runtime.new_map
     return f"{body.module.helper(make)}([{', '.join(parts)}])"
+
+
+def make_message(body: Body, node: Message, inner: list[str]) -> str:
+    helper = body.module.helper(optional_field) if any(field.optional for field in node.fields) else ""
+    parts = [
+        f"{helper}({body.constant(field.name)}, {text})" if field.optional else text
+        for field, text in zip(node.fields, inner, strict=True)
+    ]
+    return f"{body.module.constant(made_by(node))}({', '.join(parts)})"
+
+
+def made_by(node: Message) -> Callable[..., Any]:
+    """The function that makes the message of its fields' values."""
+    return maker(node.name.removeprefix("."), tuple(field.name for field in node.fields))

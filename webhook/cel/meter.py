@@ -10,6 +10,7 @@ unit is not charged (`cel-go interpreter/{attributes,runtimecost}.go`).
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from typing import Any, Final
 
@@ -19,6 +20,8 @@ from webhook.cel.context import Context
 from webhook.cel.emit import Writer
 from webhook.cel.equality import hashed_member, member
 from webhook.cel.facts import NOT_CONSTANT, Facts, children, hashes, in_list, may_not_hash, one_by_one, operands
+from webhook.cel.library.messages import optional_field
+from webhook.cel.literals import made_by
 from webhook.cel.metering import (
     Failure,
     attempt,
@@ -32,7 +35,7 @@ from webhook.cel.metering import (
 )
 from webhook.cel.overload import Overload
 from webhook.cel.patterns import compile_pattern
-from webhook.cel.tariff import LIST, MAP, cost_of
+from webhook.cel.tariff import LIST, MAP, MESSAGE, cost_of
 from webhook.cel.tree import (
     Bind,
     Call,
@@ -45,6 +48,7 @@ from webhook.cel.tree import (
     Literal,
     Logic,
     MapLiteral,
+    Message,
     Node,
     Select,
     SortBy,
@@ -181,9 +185,12 @@ class Meter:
         primitive = (str, int, float, bool)
         return constant.__class__ is list and all(isinstance(value, primitive) for value in constant)
 
-    def sequence(self, nodes: tuple[Node, ...], entries: MapLiteral | None = None) -> list[str]:
+    def sequence(
+        self, nodes: tuple[Node, ...], entries: MapLiteral | None = None, optional: Mapping[int, str] | None = None
+    ) -> list[str]:
         """Values of nodes of which none is evaluated after a failed one. They may be the keys and values of `entries`:
-        a key is put into the map as soon as it has its value, and may be none that can be hashed."""
+        a key is put into the map as soon as it has its value, and may be none that can be hashed. Of a message's
+        `optional` fields, by their position, each is opened as soon as it is there."""
         names = [self.assign("None") for _ in nodes]
         failed = self.out.temporary("x")
         self.out.line(f"{failed} = None")
@@ -191,6 +198,9 @@ class Meter:
             for at, (name, node) in enumerate(zip(names, nodes, strict=True)):
                 value = self.emit(node)
                 self.settle()
+                if optional and at in optional:
+                    field = self.module.constant(optional[at])
+                    value = f"{self.helper(attempt)}({self.helper(optional_field)}, {field}, {value})"
                 self.out.line(f"{name} = {value}")
                 self.out.line(f"if {name}.__class__ is Failure: break")
                 if entries is not None and at % 2 and may_not_hash(nodes[at - 1], self.checked):
@@ -262,6 +272,14 @@ class Meter:
             self.charge(MAP)  # not before it is made: a key that cannot be hashed ends all
         return made
 
+    def message(self, node: Message) -> str:
+        optional = {at: field.name for at, field in enumerate(node.fields) if field.optional}
+        names = self.sequence(tuple(field.value for field in node.fields), optional=optional)
+        self.charge(MESSAGE)
+        self.settle()
+        make = self.module.constant(made_by(node))
+        return self.assign(f"{self.helper(attempt)}({', '.join([make, *names])})")
+
     def literal(self, names: list[str], parts: list[str], make: Any) -> str:
         self.settle()
         result = self.assign(f"next((part for part in [{', '.join(names)}] if part.__class__ is Failure), None)")
@@ -295,6 +313,7 @@ _EMIT: Final[dict[type, Any]] = {
     Fold: meter_loops.fold,
     Bind: meter_loops.bind,
     SortBy: meter_loops.sort_by,
+    Message: Meter.message,
     Literal: lambda meter, node: meter.module.constant(node.value),
 }
 NAMES: Final = {"Failure": Failure, "ABSENT": ABSENT, "NONE": NONE, "Optional": Optional}

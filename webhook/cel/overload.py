@@ -21,8 +21,8 @@ class Overload(msgspec.Struct, frozen=True, kw_only=True):
     """With the receiver first in receiver style."""
     result: Type
     member: bool
-    call: Callable[..., Any] | None
-    """On values that fit. `None`: known to the server, not supported here yet."""
+    call: Callable[..., Any]
+    """On values that fit."""
     template: str = ""
     """Python with `{0}`, `{1}` for the arguments, each used once, where that is faster than a call. Self-delimiting."""
     total: bool = False
@@ -66,7 +66,7 @@ def _parameters(types: tuple[Type, ...]) -> tuple[Type, ...]:
     return tuple(found)
 
 
-def row(signature: str, call: Callable[..., Any] | None, **more: Any) -> Overload:
+def row(signature: str, call: Callable[..., Any], **more: Any) -> Overload:
     """A row from a signature as documentation writes it: `string.charAt(int) -> string`, `size(list(T)) -> int`,
     `sets.contains(list(T), list(T)) -> bool`. A receiver is a type; anything else before the dot is a namespace."""
     left, result = signature.rsplit("->", 1)

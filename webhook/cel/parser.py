@@ -15,6 +15,7 @@ from webhook.cel.tree import (
     Call,
     Conditional,
     Entry,
+    Field,
     Ident,
     Index,
     ListLiteral,
@@ -384,15 +385,16 @@ class _Parser:
 
     def message(self, name: str) -> Node:
         at = self.expect("{").at
-        values: list[Node] = []
+        fields: list[Field] = []
+        self.lone_comma("}")
         while self.token.kind != "}":
-            self.accept("?")
+            optional = self.accept("?") is not None
             if self.token.kind not in ("name", "quoted"):
                 raise self.fail(f"mismatched input '{self.token.text}' expecting {{'}}', '?', IDENTIFIER}}")
-            self.advance()
-            self.expect(":")
-            values.append(self.expression(0))
+            field = self.advance().text.strip("`")
+            colon = self.expect(":")
+            fields.append(Field(colon.at, field, self.expression(0), optional))
             if self.token.kind != "}":
                 self.expect(",", "{'}', ','}")
         self.advance()
-        return Message(id=self.id(), at=at, name=name, values=tuple(values))
+        return Message(id=self.id(), at=at, name=name, fields=tuple(fields))

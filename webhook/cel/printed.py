@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from datetime import date
 from typing import Any, Final
 
-from webhook.cel.text import double_text
-from webhook.cel.values import ABSENT, Duration, Map, Optional, Timestamp, TypeValue, key_from
+from webhook.cel.text import day_text, double_text
+from webhook.cel.values import ABSENT, Blank, Duration, Map, Optional, Timestamp, TypeValue, key_from
 
 _TYPES: Final = {"list": "list(dyn)", "map": "map(dyn, dyn)", "optional_type": "optional_type(dyn)"}
 _DAY: Final = 86_400
-_EPOCH: Final = date(1970, 1, 1).toordinal()
 
 
 def printed(value: Any) -> str:
@@ -38,6 +36,8 @@ def printed(value: Any) -> str:
         return _timestamp(value)
     if kind is TypeValue:
         return str(_TYPES.get(value.name, value.name))
+    if kind is Blank:
+        return ""
     return str(value) if isinstance(value, int) else str(value.text())
 
 
@@ -77,9 +77,8 @@ def _timestamp(value: Timestamp) -> str:
     """Go's `Time.String`: `2024-02-29 23:59:59.25 +0200 +0200`."""
     seconds, ns = divmod(value.ns, 10**9)
     days, rest = divmod(seconds + value.offset, _DAY)
-    day = date.fromordinal(min(max(days + _EPOCH, 1), date.max.toordinal())).isoformat()
     fraction = f".{ns:09d}".rstrip("0") if ns else ""
     minutes = abs(value.offset) // 60
     zone = f"{'-' if value.offset < 0 else '+'}{minutes // 60:02d}{minutes % 60:02d}"
     clock = f"{rest // 3600:02d}:{rest % 3600 // 60:02d}:{rest % 60:02d}"
-    return f"{day} {clock}{fraction} {zone} {zone if value.offset else 'UTC'}"
+    return f"{day_text(days)} {clock}{fraction} {zone} {zone if value.offset else 'UTC'}"

@@ -110,7 +110,7 @@ class _Walker:
                 found = tuple(self.types[operand.id] for operand in operands(node, self.checked))
                 return self.call(self.checked.overloads[node.id], found)
             case Message() | Ident():
-                return DYN
+                return DYN  # some are null, and some cannot be made
 
     def is_raw(self, node: Node) -> bool:
         """Whether it is a step, of a chain that has not been optional so far, to what the checker calls an optional; or

@@ -9,7 +9,7 @@ from typing import Any
 
 from webhook.cel.equality import Library
 from webhook.cel.library.time import duration_text, timestamp_text
-from webhook.cel.values import ABSENT, Duration, Map, Optional, Timestamp, TypeValue, Uint, key_from
+from webhook.cel.values import ABSENT, Blank, Duration, Map, Optional, Timestamp, TypeValue, Uint, key_from
 
 
 def encode(value: Any) -> dict[str, Any]:
@@ -42,6 +42,8 @@ def encode(value: Any) -> dict[str, Any]:
             return {kind: {"seconds": str(sign * seconds), "nanos": sign * nanos}}
         case Optional():
             return {"optional": None if value.value is ABSENT else encode(value.value)}
+        case Blank():
+            return {"opaque": value.name}
         case Library():
             return {value.tag: value.text()}
     raise TypeError(f"not a CEL value: {value.__class__.__name__}")

@@ -20,7 +20,7 @@ from webhook.cel.values import NONE, Map, Optional
 LIMIT: Final = 1_000_000
 """Units that one expression, or one variable, may cost (`apiserver pkg/apis/cel`)."""
 EXCEEDED: Final = "operation cancelled: actual cost limit exceeded"
-LIST, MAP = 10, 30
+LIST, MAP, MESSAGE = 10, 30, 40
 
 Cost = Callable[[Sequence[Any], Any], int]
 """(arguments, result) → units. A failed argument or result is any other object, of size 1."""

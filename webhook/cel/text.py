@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from datetime import date
+from typing import Final
 
 
 def double_text(value: float) -> str:
@@ -70,3 +72,23 @@ def _escaped(character: str) -> str:
     if code < 0x80:
         return f"\\x{code:02x}"
     return f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
+
+
+EPOCH: Final = date(1970, 1, 1).toordinal()
+"""The day from which timestamps count, counted from 0001-01-01 as 1."""
+_CYCLE: Final = 146_097
+"""Days in 400 years, after which the calendar repeats."""
+
+
+def year_and_date(days: int) -> tuple[int, date]:
+    """The year of a day since 1970-01-01, and the date of the same month and day in the first 400 years: Go's calendar
+    has no end."""
+    cycles, day = divmod(days + EPOCH - 1, _CYCLE)
+    found = date.fromordinal(day + 1)
+    return found.year + 400 * cycles, found
+
+
+def day_text(days: int) -> str:
+    """A day since 1970-01-01, as in `2024-02-29`."""
+    year, day = year_and_date(days)
+    return f"{'-' if year < 0 else ''}{abs(year):04d}-{day.month:02d}-{day.day:02d}"

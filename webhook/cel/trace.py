@@ -19,6 +19,8 @@ from webhook.cel.env import VARIABLES
 from webhook.cel.equality import hashed_member, member
 from webhook.cel.error import Crash
 from webhook.cel.facts import NOT_CONSTANT, Facts, hashes, operands
+from webhook.cel.library.messages import optional_field
+from webhook.cel.literals import made_by
 from webhook.cel.metering import Failure, attempt, either, entered, gathered, truth
 from webhook.cel.overload import Overload
 from webhook.cel.patterns import compile_pattern
@@ -35,6 +37,7 @@ from webhook.cel.tree import (
     Literal,
     Logic,
     MapLiteral,
+    Message,
     Node,
     Select,
     SortBy,
@@ -243,6 +246,19 @@ class Tracer:
         parts = list(zip(values[::2], values[1::2], [each.optional for each in node.entries], strict=True))
         return Step(node, attempt(entered, parts), steps)
 
+    def _message(self, node: Message) -> Step:
+        steps: list[Step] = []
+        values: list[Any] = []
+        for field in node.fields:
+            steps.append(self.step(field.value))
+            value = steps[-1].value
+            values.append(attempt(optional_field, field.name, value) if field.optional else value)
+            if values[-1].__class__ is Failure:
+                break
+        skipped = tuple(field.value for field in node.fields[len(steps) :])
+        value = values[-1] if skipped else attempt(made_by(node), *values)
+        return Step(node, value, tuple(steps), skipped=skipped)
+
     # -- macros
 
     def _fold(self, node: Fold) -> Step:
@@ -308,6 +324,7 @@ _TRACES: Final[dict[type, Any]] = {
     Conditional: Tracer._conditional,
     ListLiteral: Tracer._list,
     MapLiteral: Tracer._map,
+    Message: Tracer._message,
     Fold: Tracer._fold,
     Bind: Tracer._bind,
     SortBy: Tracer._sort_by,

@@ -83,11 +83,18 @@ class MapLiteral(_Base, frozen=True, eq=False, kw_only=True):
     entries: tuple[Entry, ...]
 
 
+class Field(msgspec.Struct, frozen=True, eq=False):
+    at: int
+    name: str
+    value: Node
+    optional: bool
+
+
 class Message(_Base, frozen=True, eq=False, kw_only=True):
     """`T{field: value}`."""
 
     name: str
-    values: tuple[Node, ...]
+    fields: tuple[Field, ...]
 
 
 class Fold(_Base, frozen=True, eq=False, kw_only=True):

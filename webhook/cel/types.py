@@ -11,7 +11,8 @@ import msgspec
 
 
 class Type(msgspec.Struct, frozen=True, cache_hash=True):
-    """`kind` is the name of a primitive, or `list map type optional opaque object parameter dyn error`; `name` tells
+    """`kind` is the name of a primitive, or `list map type optional wrapper opaque object parameter
+    dyn error`; `name` tells
     opaque types, objects and parameters apart; `arguments` are the element types."""
 
     kind: str
@@ -154,6 +155,7 @@ class Bindings:
             return other.kind in _NULLABLE
         if other.kind == "null":
             return one.kind in _NULLABLE
+        one, other = unwrapped(one), unwrapped(other)
         if one.kind != other.kind:
             return False
         if one.kind == "type":
@@ -190,7 +192,12 @@ class Bindings:
         return any(self._occurs(parameter, argument) for argument in type.arguments)
 
 
-_NULLABLE = ("null", "timestamp", "duration", "object", "opaque", "optional")
+_NULLABLE = ("null", "timestamp", "duration", "object", "opaque", "optional", "wrapper")
+
+
+def unwrapped(type: Type) -> Type:
+    """The type of what may also be null: `wrapper(int)` and `int` stand for each other."""
+    return type.arguments[0] if type.kind == "wrapper" else type
 
 
 def more_general(one: Type, other: Type) -> Type:
@@ -202,6 +209,7 @@ def _less_specific(one: Type, other: Type) -> bool:
         return True
     if other.kind in ("dyn", "parameter"):
         return False
+    one, other = unwrapped(one), unwrapped(other)
     if one.kind != other.kind or one.name != other.name or len(one.arguments) != len(other.arguments):
         return False
     return one.kind == "type" or all(map(_less_specific, one.arguments, other.arguments))
@@ -209,6 +217,7 @@ def _less_specific(one: Type, other: Type) -> bool:
 
 def equivalent(one: Type, other: Type) -> bool:
     """Whether two literal elements count as of one type (the homogeneity check)."""
+    one, other = unwrapped(one), unwrapped(other)
     if one.kind != other.kind or one.name != other.name or len(one.arguments) != len(other.arguments):
         return False
     return all(map(equivalent, one.arguments, other.arguments))

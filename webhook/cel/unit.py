@@ -27,7 +27,7 @@ from webhook.cel.parser import parse
 from webhook.cel.recursion import room
 from webhook.cel.share import Key, Shared, Slot
 from webhook.cel.sure import result_type, sure
-from webhook.cel.types import DYN, Type
+from webhook.cel.types import DYN, Type, unwrapped
 from webhook.cel.validate import validate
 from webhook.cel.versions import STORED, Version
 from webhook.errors import WouldblockError
@@ -290,7 +290,7 @@ def _compile(
     validate(checked)
     type = checked.type(checked.tree)
     wanted = _WANTED[returns]
-    if wanted and type.kind not in wanted:
+    if wanted and unwrapped(type).kind not in wanted:
         expected = "one of [string null_type]" if returns == "audit" else wanted[0]
         raise Failed([Diagnostic(-1, f"must evaluate to {expected} but got {type.runtime()}")])
     folded = fold(checked)

@@ -81,7 +81,8 @@ def _written(node: Node) -> tuple[str, int]:
             body = "" if keys.body is None else unparse(keys.body)
             return f"{_inside(node.target, _MEMBER)}.sortBy({keys.variable}, {body})", _MEMBER
         case Message():
-            return f"{node.name}{{{', '.join(map(unparse, node.values))}}}", _PRIMARY
+            fields = [f"{'?' * each.optional}{_field(each.name)}: {unparse(each.value)}" for each in node.fields]
+            return f"{node.name}{{{', '.join(fields)}}}", _PRIMARY
 
 
 def _inside(node: Node, level: int) -> str:

@@ -11,10 +11,10 @@ from webhook.cel.fold import convert
 from webhook.cel.library.format import format_type_problem, parse_format
 from webhook.cel.patterns import compile_pattern
 from webhook.cel.tree import Bind, Call, ListLiteral, Literal, MapLiteral, Node
-from webhook.cel.types import Type, equivalent
+from webhook.cel.types import Type, equivalent, unwrapped
 
 _TWICE = 100
-"""As in `check.py`."""
+"""As in `check_macros.py`."""
 
 
 def validate(checked: Checked) -> None:
@@ -96,7 +96,7 @@ def _compiles(pattern: str) -> bool:
 
 def _unfit(checked: Checked, verb: str, node: Node) -> Diagnostic | None:
     """What does not fit the verb: an argument, or something in a literal of lists and maps."""
-    problem = format_type_problem(verb, checked.type(node))
+    problem = format_type_problem(verb, unwrapped(checked.type(node)))
     if problem:
         return Diagnostic(node.at, problem)
     inner = children(node) if verb == "s" and isinstance(node, ListLiteral | MapLiteral) else ()

@@ -79,6 +79,12 @@ class TypeValue(msgspec.Struct, frozen=True):
     name: str
 
 
+class Blank(msgspec.Struct, frozen=True):
+    """A message without a value of its own, `google.protobuf.Empty{}`."""
+
+    name: str
+
+
 class Absent:
     """The content of `optional.none()`."""
 
@@ -125,6 +131,7 @@ _NAMES: dict[type, str] = {
     Timestamp: "google.protobuf.Timestamp",
     TypeValue: "type",
     Optional: "optional_type",
+    Blank: "google.protobuf.Empty",
 }
 _GO_NAMES: dict[type, str] = {
     type(None): "types.Null",
@@ -141,6 +148,7 @@ _GO_NAMES: dict[type, str] = {
     Timestamp: "types.Timestamp",
     TypeValue: "*types.Type",
     Optional: "*types.Optional",
+    Blank: "*types.protoObj",
 }
 
 

@@ -30,7 +30,7 @@ from webhook.cel.poly import (
     symbol,
     times,
 )
-from webhook.cel.tariff import LIST, MAP, cost_of, steep
+from webhook.cel.tariff import LIST, MAP, MESSAGE, cost_of, steep
 from webhook.cel.tree import (
     Bind,
     Call,
@@ -42,6 +42,7 @@ from webhook.cel.tree import (
     ListLiteral,
     Logic,
     MapLiteral,
+    Message,
     Node,
     Select,
     SortBy,
@@ -239,6 +240,12 @@ class Walker:
         found = Extent(_listed([each for _, each in parts]).weight, number(len(node.entries)))
         return plus(*(cost for cost, _ in parts), number(MAP)), found
 
+    def message(self, node: Message) -> tuple[Poly, Extent]:
+        parts = [self.visit(field.value) for field in node.fields]
+        # Bytes become base64, and numbers texts.
+        weight = plus(scaled(_listed([each for _, each in parts]).weight, 4), number(64))
+        return plus(*(cost for cost, _ in parts), number(MESSAGE)), extent(weight)
+
     # -- macros
 
     def fold(self, node: Fold) -> tuple[Poly, Extent]:
@@ -335,6 +342,7 @@ _VISITS: Final[dict[type, Any]] = {
     Conditional: Walker.conditional,
     ListLiteral: Walker.list_literal,
     MapLiteral: Walker.map_literal,
+    Message: Walker.message,
     Fold: Walker.fold,
     Bind: Walker.bind,
     SortBy: Walker.sort_by,

@@ -14,7 +14,7 @@ from typing import Any, Final
 from webhook.cel.error import CelError, conversion
 from webhook.cel.library.operators import TIMESTAMP_MAX, TIMESTAMP_MIN, timestamp
 from webhook.cel.overload import row
-from webhook.cel.text import positional
+from webhook.cel.text import EPOCH, day_text, positional, year_and_date
 from webhook.cel.values import INT_MAX, INT_MIN, Duration, Timestamp
 
 SECOND: Final = 10**9
@@ -35,11 +35,8 @@ _RFC3339: Final = re.compile(
     r"(?:Z|([+-])([0-9]{2}):([0-9]{2}))",
     re.ASCII,
 )
-_EPOCH: Final = date(1970, 1, 1).toordinal()
 _MOMENT: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _DAY: Final = 86_400
-_CYCLE: Final = 146_097
-"""Days in 400 years, after which the calendar repeats."""
 
 
 def duration_of_string(text: str) -> Duration:
@@ -72,7 +69,7 @@ def timestamp_of_string(text: str) -> Timestamp:
             raise conversion(text, "google.protobuf.Timestamp")
         offset = (int(zone_hours) * 3600 + int(zone_minutes) * 60) * (-1 if sign == "-" else 1)
     try:
-        days = date(year, month, day).toordinal() - _EPOCH
+        days = date(year, month, day).toordinal() - EPOCH
     except ValueError:
         raise conversion(text, "google.protobuf.Timestamp") from None
     if hour > 23 or minute > 59 or second > 59:
@@ -99,17 +96,13 @@ def timestamp_text(value: Timestamp) -> str:
     """RFC 3339 in the offset that it was written in, trailing zeros of the fraction removed."""
     seconds, ns = divmod(value.ns, SECOND)
     days, rest = divmod(seconds + value.offset, _DAY)
-    try:
-        day = date.fromordinal(days + _EPOCH).isoformat()
-    except ValueError:
-        day = "10000-01-01" if days > 0 else "0000-12-31"
     clock = f"{rest // 3600:02d}:{rest % 3600 // 60:02d}:{rest % 60:02d}"
     fraction = f".{ns:09d}".rstrip("0") if ns else ""
     zone = "Z"
     if value.offset:
         minutes = abs(value.offset) // 60
         zone = f"{'-' if value.offset < 0 else '+'}{minutes // 60:02d}:{minutes % 60:02d}"
-    return f"{day}T{clock}{fraction}{zone}"
+    return f"{day_text(days)}T{clock}{fraction}{zone}"
 
 
 def int_of_timestamp(value: Timestamp) -> int:
@@ -172,32 +165,23 @@ def _offset(value: Timestamp, zone: str) -> int:
 
 
 def _at(field: Callable[[int, int, int], int]) -> Callable[..., int]:
-    """An accessor from a function of (days since 0001-01-01 counted from 1, second of the day, nanosecond)."""
+    """An accessor from a function of (days since 1970-01-01, second of the day, nanosecond)."""
 
     def access(value: Timestamp, zone: str = "") -> int:
         seconds = value.ns // SECOND + _offset(value, zone)
         days, rest = divmod(seconds, _DAY)
-        return field(days + _EPOCH, rest, value.ns % SECOND)
+        return field(days, rest, value.ns % SECOND)
 
     return access
 
 
-def _day(days: int) -> date:
-    """The date, or one of the same month and day 400 years nearer: an offset can leave the years 1 to 9999."""
-    return date.fromordinal(days + (_CYCLE if days < 1 else -_CYCLE if days > date.max.toordinal() else 0))
-
-
-def _year(days: int) -> int:
-    return 0 if days < 1 else 10_000 if days > date.max.toordinal() else _day(days).year
-
-
 _FIELDS: Final[dict[str, Callable[[int, int, int], int]]] = {
-    "getFullYear": lambda days, rest, ns: _year(days),
-    "getMonth": lambda days, rest, ns: _day(days).month - 1,
-    "getDate": lambda days, rest, ns: _day(days).day,
-    "getDayOfMonth": lambda days, rest, ns: _day(days).day - 1,
-    "getDayOfWeek": lambda days, rest, ns: days % 7,
-    "getDayOfYear": lambda days, rest, ns: _day(days).timetuple().tm_yday - 1,
+    "getFullYear": lambda days, rest, ns: year_and_date(days)[0],
+    "getMonth": lambda days, rest, ns: year_and_date(days)[1].month - 1,
+    "getDate": lambda days, rest, ns: year_and_date(days)[1].day,
+    "getDayOfMonth": lambda days, rest, ns: year_and_date(days)[1].day - 1,
+    "getDayOfWeek": lambda days, rest, ns: (days + EPOCH) % 7,
+    "getDayOfYear": lambda days, rest, ns: year_and_date(days)[1].timetuple().tm_yday - 1,
     "getHours": lambda days, rest, ns: rest // 3600,
     "getMinutes": lambda days, rest, ns: rest % 3600 // 60,
     "getSeconds": lambda days, rest, ns: rest % 60,
