@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from webhook.cel.activation import Activation, Leave, grant
@@ -31,6 +31,10 @@ ATOMS = (
     "['x', 'y'].all(r, !object.a.endsWith(r))",
     "['x', 'y'].exists(r, r.startsWith(r))",
     "object.?a.orValue('') == 'x'",
+    "object.m.all(k, object.m[k] == 'x')",
+    "object.l.exists(k, object.l[k] == 1)",
+    "object.m.exists(k, object.l[k] == object.m[k])",
+    "object.m.all(k, object.m[k].exists(l, object.m[k][l] == k))",
 )
 ELEMENT_ATOMS = (
     "has(e.a)",
@@ -122,6 +126,7 @@ expressions = st.one_of(
 
 
 @given(text=expressions, each=st.lists(objects, min_size=1, max_size=5))
+@example(text="object.l.exists(k, object.l[k] == 'x')", each=[{"l": ["x", -1]}, {"l": [True, "x"]}])
 @settings(max_examples=500, deadline=None)
 def test_both_forms_agree(text: str, each: list[Any]) -> None:
     unit = compile_unit([Expression(path="x", text=text)])

@@ -34,11 +34,12 @@ from contextlib import contextmanager
 from typing import Final
 
 from webhook.cel import calls, runtime
-from webhook.cel.check import Checked
+from webhook.cel.check import LOCAL, Checked
 from webhook.cel.codegen import Body, Context, generate
 from webhook.cel.env import VARIABLES
 from webhook.cel.facts import NOT_CONSTANT, Facts, children, operands
 from webhook.cel.tree import Call, Conditional, Fold, Has, Ident, Index, Logic, Node, Select
+from webhook.cel.unparse import unparse
 
 _NOT: Final = "!_"
 _NOT_STRICT: Final = (_NOT, "or", "orValue", "hasValue")
@@ -121,6 +122,8 @@ class _Direct:
         """Expressions → names that hold them here."""
         self._classes: dict[str, str] = {}
         """Names → what their class is for certain: `dict` (or a kind of it), `list`, `str`, `int`…"""
+        self._ranges: dict[str, tuple[str, str]] = {}
+        """Names of elements → what they are elements, or keys, of: its CEL and its name."""
         self._counted = False
         """Whether a loop around counts the turns of those that are none in Python."""
 
@@ -198,7 +201,9 @@ class _Direct:
         out.line(f"S.left -= len({over})" + (f" * {1 + inner}" if inner else ""))
         out.line(f"if S.left < 0: {over} = S.pause({over})")
         scope = dict(self.body.scope)
-        with self._inside(f"for {self.body.local(node.variable)} in {over}:"):
+        element = self.body.local(node.variable)
+        self._ranges[element] = unparse(node.range), values
+        with self._inside(f"for {element} in {over}:"):
             self._counted = True
             yield
         self.body.scope = scope
@@ -296,6 +301,9 @@ class _Direct:
             type, key = self.checked.type(node.operand), self.facts[node.key.id].constant
             if type.kind != "optional" and key.__class__ is str:
                 return self._selected(node.operand, self.body.constant(key))
+            own = self._own_key(node)
+            if own is not None:
+                return self._keep(own, own)
         if resolved is None and isinstance(node, Call) and node.function not in _NOT_STRICT:
             return self._hold(self._call(node))
         if self.facts[node.id].pure:
@@ -335,6 +343,19 @@ class _Direct:
         found = self._keep(f"{holder}[{key}]", f"{holder}[{key}]")
         self._classes.setdefault(holder, "dict")  # nothing else has keys that are strings
         return found
+
+    def _own_key(self, node: Index) -> str | None:
+        """The look-up of a map's value by one of its own keys, over which a loop runs; None for any other."""
+        key = node.key
+        if not isinstance(key, Ident) or self.checked.names.get(key.id) != LOCAL:
+            return None
+        element = self.body.scope[key.name]
+        written, values = self._ranges.get(element, ("", ""))
+        if written != unparse(node.operand) or self._classes.get(values) == "list":
+            return None
+        if self.atom(node.operand) != values:
+            return None
+        return f"{self._of_class(values, 'dict')}[{element}]"
 
     def _keep(self, key: str, text: str) -> str:
         name = self._kept.get(key)
