@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import enum
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, Literal, TypeVar
 
 import msgspec
@@ -137,6 +137,9 @@ class _Time:
             raise DeadlineExceeded
 
 
+_NOTHING: Mapping[Any, Any] = {}
+
+
 class Objects:
     """The objects of one request, decoded when first asked for; then the same values each time.
 
@@ -172,7 +175,7 @@ class Context:
     to be made later holds `objects` and `request`.
     """
 
-    __slots__ = ("_before", "_time", "check_deadline", "memo", "objects", "request", "state", "texts")
+    __slots__ = ("_before", "_time", "check_deadline", "memo", "objects", "request", "reviewed", "state", "texts")
 
     check_deadline: Callable[[], None]
     """Raises `DeadlineExceeded` once the time is used up; called between policies and inside loops."""
@@ -189,6 +192,8 @@ class Context:
         self.state = state
         self.objects = objects
         self.memo: dict[Any, Any] = {}
+        self.reviewed: Mapping[Any, Any] = _NOTHING
+        """`memo` of the review of which this is `before`: where the objects are alike, so is what was made of them."""
         self.check_deadline = time.check
         self._time = time
         self._before: Context | msgspec.UnsetType | None = msgspec.UNSET
@@ -217,7 +222,9 @@ class Context:
             self._before = None
             if self.request.operation == "UPDATE":
                 with contextlib.suppress(msgspec.DecodeError, RecursionError):
-                    self._before = None if self.old_object is None else self.of_old_object()
+                    if self.old_object is not None:
+                        self._before = self.of_old_object()
+                        self._before.reviewed = self.memo
         return self._before
 
     def of_values(self, object: Any, old_object: Any) -> Context:

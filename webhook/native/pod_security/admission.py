@@ -16,7 +16,7 @@ from webhook.native.pod_security.level import LATEST, NEWEST_MINOR, EvaluatedLev
 from webhook.native.pod_security.screen import suspects
 from webhook.policy import PASS, Context, Finding, Severity, Verdict
 from webhook.review import Request
-from webhook.workload import KINDS, Pod, annotations_of, items, mapping, pod, template, text
+from webhook.workload import CONTAINER_LISTS, KINDS, Pod, annotations_of, items, mapping, pod, template, text
 
 RESOURCES = KINDS
 """(group, resource) that Pod Security evaluates → kind. Subresources of controllers are not looked at."""
@@ -111,6 +111,9 @@ def _case(context: Context, config: PodSecurityConfig) -> Case | None:
     holder = template(context.object, kind)
     if holder is None:
         return None
+    reviewed: Case | None = context.reviewed.get(_CASE)
+    if reviewed is not None and _alike(holder, reviewed.holder):
+        return reviewed
     spec = mapping(holder.get("spec"))
     if text(spec.get("runtimeClassName")) in config.exempt_runtime_classes:
         return None
@@ -128,6 +131,32 @@ def _case(context: Context, config: PodSecurityConfig) -> Case | None:
         origin="label" if labelled else "config",
         results={},
     )
+
+
+def _alike(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
+    """Whether two pods differ in nothing but images, as most updates leave them: no check looks at those."""
+    if annotations_of(one) != annotations_of(other):
+        return False
+    spec, other_spec = mapping(one.get("spec")), mapping(other.get("spec"))
+    return spec.keys() == other_spec.keys() and all(
+        _alike_containers(value, other_spec[key]) if key in CONTAINER_LISTS else value == other_spec[key]
+        for key, value in spec.items()
+    )
+
+
+def _alike_containers(some: Any, others: Any) -> bool:
+    if some == others:
+        return True
+    if type(some) is not list or type(others) is not list or len(some) != len(others):
+        return False
+    for one, other in zip(some, others, strict=True):
+        if one != other and not (
+            type(one) is type(other) is dict
+            and one.keys() == other.keys()
+            and all(value == other[key] for key, value in one.items() if key != "image")
+        ):
+            return False
+    return True
 
 
 def _evaluated_kind(request: Request) -> str | None:
