@@ -123,7 +123,7 @@ def likely(body: Body, node: Call, inner: list[str]) -> tuple[int, str, str] | N
     if found is None:
         return None
     row, at, test = found
-    if node.function == "contains":
+    if row.function == "contains":  # not that of sets
         return at, test, f"({inner[1]} in {inner[0]})"
     prepared, is_prepared = _prepared(body, row, arguments, inner)
     return at, test, _direct(body, row, prepared, is_prepared)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Final
 
+from webhook.cel.diagnostics import Diagnostic
 from webhook.cel.tree import Bind, Fold, SortBy
 from webhook.cel.types import BOOL, DYN, ERROR, INT, Type, list_of, map_of
 
@@ -80,7 +82,8 @@ def bind(checker: Checker, node: Bind) -> Type:
     has = checker.resolve(node, "hasValue", (target,), member=True, record=False)
     checker.bindings.fresh()  # the empty range of the server's expansion
     # The server's expansion has the target twice, and says twice what is wrong with it.
-    checker.problems += again
+    shift = checker.bindings.made - made
+    checker.problems += [Diagnostic(each.at, _renumbered(each.message, made, shift)) for each in again]
     checker.bindings.made += fresh
     inner = checker.resolve(node, "value", (target,), member=True, record=False)
     checker.scopes.append({node.variable: inner})
@@ -89,6 +92,16 @@ def bind(checker: Checker, node: Bind) -> Type:
     then = body if node.flat else checker.resolve(node, "optional.of", (body,), record=False)
     none = checker.resolve(node, "optional.none", (), record=False)
     return checker.resolve(node, "_?_:_", (has, then, none), record=False)
+
+
+def _renumbered(message: str, first: int, shift: int) -> str:
+    """The message about the type parameters from `first` on, which have other numbers the second time."""
+
+    def other(match: re.Match[str]) -> str:
+        number = int(match[1])
+        return f"_var{number + shift if number >= first else number}"
+
+    return re.sub(r"\b_var([0-9]+)\b", other, message)
 
 
 def sort_by(checker: Checker, node: SortBy) -> Type:

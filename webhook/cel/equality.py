@@ -14,6 +14,7 @@ from webhook.cel.values import (
     TypeValue,
     Uint,
     Unhashable,
+    at_key,
     key_from,
     key_of,
 )
@@ -57,7 +58,7 @@ def equals(one: Any, other: Any) -> bool:
     if kind is dict or kind is Map:
         if not isinstance(other, dict) or len(one) != len(other):
             return False
-        return all(key in other and _element_equals(value, other[key]) for key, value in one.items())
+        return all(_held_equally(value, at_key(other, key)) for key, value in one.items())
     if kind is Optional:
         if other.__class__ is not Optional:
             return False
@@ -69,6 +70,10 @@ def equals(one: Any, other: Any) -> bool:
             raise no_overload()
         return one.same(other)
     return other.__class__ is kind and bool(one == other)
+
+
+def _held_equally(value: Any, found: Any) -> bool:
+    return found is not ABSENT and _element_equals(value, found)
 
 
 def _element_equals(one: Any, other: Any) -> bool:
@@ -118,7 +123,7 @@ def has_key(container: dict[Any, Any], key: Any) -> bool:
     if key.__class__ is str:
         return key in container
     if key.__class__ is bool or key.__class__ in _NUMBERS:
-        return container.__class__ is Map and key_of(key) in container
+        return container.__class__ is Map and at_key(container, key_of(key)) is not ABSENT
     return container.__class__ is Map and key.__class__ in _OTHER_KEYS and key in container
 
 

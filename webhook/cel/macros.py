@@ -87,7 +87,7 @@ def expand_member(
             if isinstance(target, Literal | MapLiteral | Message):
                 what = "a list, identifier, comprehension, call or select expression"
                 raise MacroError(target.at, f"sortBy can only be applied to {what}")
-            name = _variable(arguments[0], "argument must be a simple name")
+            name = _variable(arguments[0], "argument is not an identifier")
             keys = Fold(id=new_id(), at=at, macro="map", range=target, variable=name, body=arguments[1])
             return SortBy(id=new_id(), at=at, target=target, keys=keys)
     return None

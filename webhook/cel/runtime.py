@@ -28,6 +28,7 @@ from webhook.cel.values import (
     Optional,
     Uint,
     Unhashable,
+    at_key,
     go_name,
     key_from,
     key_of,
@@ -69,10 +70,10 @@ def _find(operand: Any, key: Any) -> Any:
     if kind is list:
         position = key_of_list(key)
         return operand[position] if 0 <= position < len(operand) else ABSENT
-    if kind is dict or kind is Map:
-        if key.__class__ is bool:
-            key = key_of(key)
-        return operand.get(key, ABSENT)
+    if kind is dict:
+        return operand.get(key, ABSENT) if key.__class__ is str else ABSENT
+    if kind is Map:
+        return at_key(operand, key_of(key))
     return ABSENT
 
 
@@ -207,7 +208,7 @@ def insert(made: dict[Any, Any], key: Any, value: Any) -> None:
     try:
         # A constant's key that can only be found by itself is the same one each time.
         key = key if key.__class__ is HeldKey else key_of(key)
-        known = key in made
+        known = at_key(made, key) is not ABSENT
     except Unhashable as error:
         raise unhashable(error.value) from None
     if known:

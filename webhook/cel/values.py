@@ -3,13 +3,13 @@
 | CEL | Python |
 | --- | --- |
 | null, bool, int, double, string, bytes | `None bool int float str bytes` |
-| uint | `Uint`, a subclass of `int`, so that `1u == 1` and map look-ups across number types hold by themselves |
+| uint | `Uint`, a subclass of `int`, so that `1u == 1` holds by itself |
 | list, map | `list`; `dict` when all keys are strings, else `Map` |
 | timestamp, duration | `Timestamp`, `Duration`: whole nanoseconds |
 | type, optional | `TypeValue`, `Optional` |
 
 Traps of Python that this module answers: `bool` is an `int` (test `value.__class__`, never `isinstance(value, int)`),
-and `True == 1` as a dictionary key (`Map` keeps bool keys apart).
+and `True == 1 == 1.0` as a dictionary key (`Map` keeps them apart).
 """
 
 from __future__ import annotations
@@ -45,11 +45,28 @@ class HeldKey:
         self.value = value
 
 
+class NumberKey:
+    """An uint or a double as key of a `Map`: unlike them, it is not equal to an int, nor the one to the other."""
+
+    __slots__ = ("value",)
+
+    def __init__(self, value: Any) -> None:
+        self.value = value
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, NumberKey) or self.value.__class__ is not other.value.__class__:
+            return False
+        return bool(self.value == other.value)
+
+    def __hash__(self) -> int:
+        return hash(self.value)
+
+
 _KEYS = {False: BoolKey(False), True: BoolKey(True)}
 
 
 class Map(dict[Any, Any]):
-    """A map that may have keys other than strings. Bool keys are stored as `BoolKey`."""
+    """A map that may have keys other than strings. Keys are stored as `key_of` gives them."""
 
     __slots__ = ()
 
@@ -191,6 +208,8 @@ def key_of(value: Any) -> Any:
     kind = value.__class__
     if kind is bool:
         return _KEYS[value]
+    if kind is Uint or kind is float:
+        return NumberKey(value)
     if kind in _UNHASHED:
         raise Unhashable(value)
     return HeldKey(value) if kind in _HELD else value
@@ -198,7 +217,26 @@ def key_of(value: Any) -> Any:
 
 def key_from(key: Any) -> Any:
     """The CEL value of a dictionary's key."""
-    return key.value if key.__class__ is BoolKey or key.__class__ is HeldKey else key
+    return key.value if key.__class__ in _STORED else key
+
+
+_STORED: Final = (BoolKey, HeldKey, NumberKey)
+
+
+def at_key(made: dict[Any, Any], key: Any) -> Any:
+    """What a map has at a key as it is stored, or `ABSENT`. A number is looked for as ints and uints too; where only
+    a double equals it, the server finds none."""
+    found = made.get(key, ABSENT)
+    if found is not ABSENT or key.__class__ not in (int, NumberKey):
+        return found
+    number: Any = key_from(key)
+    if number.__class__ is float:
+        if not number.is_integer():
+            return ABSENT
+        found = made.get(int(number), ABSENT) if INT_MIN <= number <= INT_MAX else ABSENT
+    elif number.__class__ is Uint:
+        return made.get(int(number), ABSENT)
+    return made.get(NumberKey(Uint(number)), ABSENT) if found is ABSENT and 0 <= number <= UINT_MAX else found
 
 
 def make_map(pairs: Iterable[tuple[Any, Any]]) -> dict[Any, Any]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import random
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
@@ -23,6 +23,14 @@ _PARAMS: Final = {
 }
 _CORNERS: Final = ("corner", "certificate", "destinationrule", "httproute", "kafkanodepool", "virtualservice")
 """Objects of custom resources: every kind of JSON value occurs."""
+
+
+_DECISIONS: Final[tuple[Callable[[Node], tuple[str | Node, ...]], ...]] = (
+    lambda node: ("true && (", node, ")"),
+    lambda node: ("!(", node, ") || false"),
+    lambda node: ("[object, 1].all(each, ", node, ")"),
+    lambda node: ("object == null ? 1 == 1 : (", node, ")"),
+)
 
 
 class Held(NamedTuple):
@@ -63,9 +71,16 @@ def questions(seed: int, held: list[Held], *, typed: bool = False) -> Iterator[Q
         # What it takes to make variables is paid once for several expressions.
         for _ in range(8 if named else 1):
             returns = chance.choices(_RETURNS, (14, 4, 1, 1))[0]
-            wanted = {"bool": BOOL, "string": STRING, "audit": chance.choice((STRING, NULL))}.get(returns)
+            decision = returns in ("any", "bool") and chance.random() < 0.25
+            wanted = (
+                BOOL
+                if decision
+                else {"bool": BOOL, "string": STRING, "audit": chance.choice((STRING, NULL))}.get(returns)
+            )
+            expression = Generator(chance, usual).expression(wanted)
             yield Question(
-                Generator(chance, usual).expression(wanted),
+                # What decides is compiled directly (`direct.py`), also a call that alone would not be.
+                Node(BOOL, chance.choice(_DECISIONS)(expression)) if decision else expression,
                 chosen.text,
                 returns,
                 tuple(named),
