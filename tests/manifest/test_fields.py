@@ -159,7 +159,7 @@ BROKEN: dict[str, tuple[Any, str, str]] = {
     "same variable": (
         lambda b: spec(b, variables=[{"name": "a", "expression": "1"}] * 2),
         "spec.variables[1].name",
-        "taken",
+        "the last one counts for all",
     ),
     "cyclic variables": (
         lambda b: spec(

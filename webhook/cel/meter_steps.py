@@ -46,10 +46,22 @@ def attribute(meter: Meter, node: Ident | Select | Index, *, branch: bool) -> st
     result = meter.assign(operand)
     with meter.block(f"if {result}.__class__ is not Failure{'' if raw else f' and {result} is not NONE'}:"):
         # A computed key is an attribute of its own, which costs its units in place of the step's.
+        late = meter.facts[node.key.id].crashes and not branch and _has_unit(meter, node)
+        if late:
+            meter.charge(-1)
         key = meter.emit(node.key, branch=True)
+        if late:
+            meter.charge(1)
         meter.settle()
         meter.out.line(f"{result} = {take}(S, {result}, {key}, {optional})")
     return result
+
+
+def _has_unit(meter: Meter, node: Node) -> bool:
+    """Whether an attribute costs a unit of its own, which the server charges last: not if a key panics."""
+    while isinstance(node, Select | Index) and node.id not in meter.checked.names:
+        node = node.operand
+    return not isinstance(node, Conditional | Bind) and meter.checked.names.get(node.id) not in TYPES
 
 
 def _operand(meter: Meter, node: Node, *, branch: bool) -> str:

@@ -62,7 +62,8 @@ def _clause(text: str, at: int) -> tuple[tuple[str, int], int]:
         precision = int(found)
     verb = text[at]
     if verb not in _VERBS:
-        raise _unparsed(f'unrecognized formatting clause "{verb}"')
+        byte = verb.encode("utf-8", "replace")[0]  # the server looks at bytes, and shows one as a code point
+        raise _unparsed(f'unrecognized formatting clause "{chr(byte)}"')
     return (verb, precision), at + 1
 
 
