@@ -13,6 +13,7 @@ import msgspec
 
 from webhook.cel.check import Checked
 from webhook.cel.dispatch import surely
+from webhook.cel.env import VARIABLES
 from webhook.cel.overload import Overload
 from webhook.cel.tree import (
     Bind,
@@ -206,7 +207,8 @@ def _fails(node: Node, checked: Checked) -> bool:
         case Literal() | Ident():
             return False
         case Has():
-            return checked.type(node.operand).kind not in ("map", "object")
+            type = checked.type(node.operand)
+            return type == VARIABLES or type.kind not in ("map", "object")
         case Logic():
             return any(checked.type(term).kind != "bool" for term in node.terms)
         case Conditional():
