@@ -111,10 +111,11 @@ def _with_history(verdict: Verdict, run: Callable[[Context], Verdict | None], tu
         return verdict.findings
     if before is None or not before.findings:
         return verdict.findings
-    known = {(each.binding, each.index): set(each.keys) for each in before.findings}
-    return tuple(
-        msgspec.structs.replace(finding, pre_existing=True)
-        if (old_keys := known.get((finding.binding, finding.index))) is not None and old_keys.issuperset(finding.keys)
-        else finding
-        for finding in verdict.findings
-    )
+    known = {(each.binding, each.index): each.keys for each in before.findings}
+    return tuple([_marked(finding, known.get((finding.binding, finding.index))) for finding in verdict.findings])
+
+
+def _marked(finding: Finding, old_keys: tuple[str, ...] | None) -> Finding:
+    if old_keys is None or not set(finding.keys).issubset(old_keys):
+        return finding
+    return msgspec.structs.replace(finding, pre_existing=True)

@@ -43,6 +43,8 @@ KINDS: Sequence[Mapping[str, Any]] = [
             {"expression": "variables.level < 2", "messageExpression": "string(variables.broken)", "message": "no"}
         ]
     },
+    {"validations": ["object.spec.level < 3", "has(object.spec.name)", "object.spec.many != [1]"]},
+    {"validations": [{"expression": "has(object.spec.name)", "messageExpression": "string(object.spec.level)"}]},
     {"validations": ["variables.broken == 1"]},
     {"validations": ["variables.level < 3", "variables.broken == 1"]},
     {"validations": ["variables.broken == 1"], "failurePolicy": "Ignore"},

@@ -92,6 +92,7 @@ class Evaluator:
         self._known: dict[int, Granted | None] = {}
         self._metered = Metered(spec, layout, meter)
         self._sizes: dict[int, tuple[Any, int]] = {}
+        self._usual: dict[tuple[tuple[int, ...], bool], Verdict] = {}
         calls = unit.calls
         self._conditions = tuple(
             (calls[number], each.expression) for each, number in zip(spec.conditions, layout.conditions, strict=True)
@@ -173,7 +174,7 @@ class Evaluator:
         told = run.told.get(self)
         if told is not None:
             try:
-                return self._verdict(self._failures(told, run.activation, context.texts)) if told else PASS
+                return self._of_told(told, run.activation, context.texts) if told else PASS
             except Leave:
                 pass
         if run.outside or not ((self._matcher.plain and run.exact) or self._matcher.covers(context)):
@@ -212,11 +213,17 @@ class Evaluator:
         findings = [self._finding(binding, failure) for binding, _ in self._bindings for failure in failures]
         return Verdict(findings=tuple(findings), annotations=_joined(annotations))
 
-    def _failures(self, places: Sequence[int], activation: Activation, texts: bool) -> Sequence[Failure]:
-        """Of these validations, which are false."""
+    def _of_told(self, places: tuple[int, ...], activation: Activation, texts: bool) -> Verdict:
+        """Of these validations, which are false. Where no message is computed the verdict is the same each time."""
+        known = self._usual.get((places, texts))
+        if known is not None:
+            return known
+        found = [self._validations[place] for place in places]
         activation.left, activation.spare = NO_END
-        found = (self._validations[place] for place in places)
-        return [Failure(_message(each, activation) if texts else "", each.index) for each in found]
+        verdict = self._verdict([Failure(_message(each, activation) if texts else "", each.index) for each in found])
+        if len(self._usual) < _VERDICTS and not (texts and any(each.message is not None for each in found)):
+            self._usual[places, texts] = verdict
+        return verdict
 
     def _params_of(self, binding: BindingSpec, context: Context) -> Sequence[Any]:
         if self._params is None or binding.param_ref is None:
@@ -377,6 +384,8 @@ _MANY = 1_000
 """Iterations that expressions on such inputs hardly come to."""
 _SIZES = 1_024
 """Params whose size is remembered."""
+_VERDICTS = 64
+"""Verdicts of one policy that are remembered."""
 
 
 def _may_leave(granted: Granted) -> bool:
