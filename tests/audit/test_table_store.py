@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+import pyarrow.parquet
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -24,7 +25,7 @@ from webhook.audit.fact import Ours
 from webhook.audit.source import parallel
 from webhook.audit.table.engine import from_rows, open_facts
 from webhook.audit.table.manifest import MANIFEST
-from webhook.audit.table.schema import COLUMNS
+from webhook.audit.table.schema import COLUMNS, ORDER
 from webhook.audit.table.store import Source, update
 from webhook.cli import main
 from webhook.errors import UserError
@@ -60,6 +61,13 @@ def log(make_log: Any_, make_record: Any_) -> Any:
 def write(path: Path, lines: Iterable[bytes]) -> str:
     path.write_bytes(b"".join(line + b"\n" for line in lines))
     return str(path)
+
+
+def test_rows_of_one_kind_and_workload_lie_together(log: Any, tmp_path: Path) -> None:
+    update(tmp_path, [write(tmp_path / "a.log", log.lines)], OURS)
+    for path in tmp_path.glob("cluster=*/day=*/*.parquet"):
+        rows = pyarrow.parquet.read_table(path, columns=list(ORDER)).to_pylist()
+        assert rows == sorted(rows, key=lambda row: [(row[column] is None, row[column]) for column in ORDER])
 
 
 def test_days_are_files_and_a_second_run_adds_nothing(log: Any, tmp_path: Path) -> None:

@@ -43,7 +43,8 @@ def _of(view: str, columns: str, where: str) -> str:
 CELLS = f"""
 CREATE TEMP TABLE IF NOT EXISTS report_cell AS
 SELECT cluster, namespace, day, {_WHAT},
-    CASE WHEN dry_run THEN 'dry_run' WHEN rejected THEN 'rejected' ELSE result END AS outcome, count(*) AS number
+    CASE WHEN dry_run THEN 'dry_run' WHEN rejected THEN 'rejected' ELSE result END AS outcome,
+    count(*) AS number, max(time) AS last
 FROM writes GROUP BY ALL
 """  # noqa: S608 - only our own names go in
 """What became of writes, by place, day and what they are about. Whoever asks first makes it."""
@@ -64,17 +65,34 @@ SELECT (row_number() OVER (ORDER BY {_NAMED}))::INTEGER AS root, * FROM (
 """  # noqa: S608
 """Numbers, in the order of their names, for the workloads of which something is or (`report_seed`) was said."""
 
+_WRITTEN = """trial, time, client, "user", NOT by_controller AND operation IN ('CREATE', 'UPDATE') AS hand"""
+
+TRIALS = f"""
+CREATE OR REPLACE TEMP TABLE report_trial AS
+SELECT root, trial, min(time) AS born,
+    max(time) FILTER (hand) AS touched, arg_max({{client: client, "user": "user"}}, time) FILTER (hand) AS toucher
+FROM ({_of("writes", _WRITTEN, f"root_name <> '' AND {_COUNTS}")}) GROUP BY ALL
+"""  # noqa: S608
+"""Since when there is a state of a workload's template, and who wrote it last but for controllers."""
+
 BORN = f"""
 CREATE OR REPLACE TEMP TABLE report_born AS
 SELECT root, trial, replaced FROM (
-    SELECT root, trial, lead(born) OVER (PARTITION BY root ORDER BY born, trial) AS replaced FROM (
-        SELECT root, trial, min(time) AS born FROM (
-            {_of("writes", "trial, time", f"trial NOT IN ({_NO_TRIAL}) AND root_name <> '' AND {_COUNTS}")}
-        ) GROUP BY ALL
-    )
+    SELECT root, trial, lead(born) OVER (PARTITION BY root ORDER BY born, trial) AS replaced
+    FROM report_trial WHERE trial NOT IN ({_NO_TRIAL})
 ) WHERE replaced IS NOT NULL
 """  # noqa: S608
 """When a newer state of a workload's template came up."""
+
+ACTORS = """
+CREATE OR REPLACE TEMP TABLE report_actor AS
+SELECT root, actor.client, actor."user" FROM (
+    SELECT root, arg_max(toucher, touched) AS actor FROM report_trial WHERE touched IS NOT NULL GROUP BY ALL
+)
+"""
+"""Who wrote the workload itself last: where only controllers made what violates, that is theirs."""
+
+NO_TRIALS = "DROP TABLE report_trial"
 
 AGAIN = f"""
 CREATE OR REPLACE TEMP TABLE report_again AS
@@ -177,7 +195,7 @@ LATEST = f"""
 CREATE OR REPLACE TEMP TABLE report_write AS
 SELECT written.* EXCLUDE (time),
     -- What has lost its time may be later than anything else.
-    coalesce(time, (SELECT max(time) FROM writes) + INTERVAL 1 MICROSECOND) AS time
+    coalesce(time, (SELECT max(last) FROM report_cell) + INTERVAL 1 MICROSECOND) AS time
 FROM ({_of("writes", f"{_WHAT}, {_PART}, cluster, time, request, result, set_digest", _COUNTS)}) AS written
 JOIN (SELECT root, part, min(since) AS since FROM report_bound GROUP BY ALL) AS bound USING (root, part)
 WHERE time IS NULL OR time > since
@@ -230,17 +248,6 @@ WHERE operation = 'DELETE' AND resource = 'namespaces' AND "group" = '' AND subr
 GROUP BY ALL
 """
 """When whole namespaces were."""
-
-_BY_HAND = f"root_name <> '' AND NOT by_controller AND {_COUNTS} AND operation IN ('CREATE', 'UPDATE')"
-
-ACTORS = f"""
-CREATE OR REPLACE TEMP TABLE report_actor AS
-SELECT root, arg_max(client, time) AS client, arg_max("user", time) AS "user" FROM (
-    {_of("writes", 'client, "user", time', _BY_HAND)}
-) ANTI JOIN (SELECT root FROM report_part GROUP BY ALL HAVING count(by_hand) = count(*)) AS known USING (root)
-GROUP BY ALL
-"""  # noqa: S608
-"""Who wrote the workload itself last, where only controllers made what violates: that is theirs."""
 
 _HIDDEN = "greatest(part.not_comparable, part.unreviewed)"
 

@@ -100,7 +100,8 @@ def standings(
         facts, "report_seed", columns, [(*each.root, each.policy, each.since.isoformat()) for each in seeded.values()]
     )
     facts.execute(queries.ROOTS)
-    facts.execute(queries.BORN)
+    for query in (queries.TRIALS, queries.BORN, queries.ACTORS, queries.NO_TRIALS):
+        facts.execute(query)
     seen = facts.execute(queries.SEEN).fetchall()
     sources = {row[0] for row in seen}
     together = "wouldblock" in sources and len(sources - {"denial"}) > 1
@@ -113,7 +114,6 @@ def standings(
     facts.execute(queries.BOUNDS)
     facts.execute(queries.LATEST)
     facts.execute(queries.LATER)
-    facts.execute(queries.ACTORS)
     gone = {tuple(row[:4]): row[4] for row in facts.execute(queries.GONE).fetchall()}
     emptied = {(row[0], row[1]): row[2] for row in facts.execute(queries.NAMESPACES_GONE).fetchall()}
     for (root, policy), rows in groupby(_read(facts), key=itemgetter(0, 1)):

@@ -95,6 +95,8 @@ KEY = ("cluster", "time", "request", "kind", "source", "policy", "reason")
 """Names a row."""
 WRITE = ("cluster", "time", "request")
 """Names the write that a row is about."""
+ORDER = ("kind", "namespace", "root_kind", "root_name", "policy", *KEY)
+"""In which rows lie in a file: who asks for one kind passes over the others, and equal texts come together."""
 MESSAGE = 512
 """Code points of a message that are kept."""
 

@@ -26,7 +26,7 @@ from webhook.audit.source import Progress, Unreadable, expand, parallel
 from webhook.audit.table import engine
 from webhook.audit.table.identity import Source, identity
 from webhook.audit.table.manifest import Manifest, Part, manifest_of, replace, sync
-from webhook.audit.table.schema import KEY
+from webhook.audit.table.schema import ORDER
 from webhook.audit.table.stage import stage
 from webhook.errors import UserError
 
@@ -212,7 +212,7 @@ class _Run:
             query = engine.once("together")
         else:
             query = "SELECT * FROM together"
-        sorted_ = f"SELECT * FROM ({query}) ORDER BY {', '.join(KEY)}"  # noqa: S608
+        sorted_ = f"SELECT * FROM ({query}) ORDER BY {', '.join(ORDER)}"  # noqa: S608
         written = connection.execute(
             f"COPY ({sorted_}) TO {engine.quoted(str(path))} (FORMAT parquet, COMPRESSION zstd)"
         ).fetchone()
