@@ -34,7 +34,7 @@ from webhook.cel.check import LOCAL, Checked
 from webhook.cel.context import METHODS, ROOTS, Context
 from webhook.cel.emit import Writer
 from webhook.cel.env import TYPES
-from webhook.cel.facts import NOT_CONSTANT, Facts, operands
+from webhook.cel.facts import NOT_CONSTANT, Facts, crashes_second, operands
 from webhook.cel.tree import (
     Bind,
     Call,
@@ -120,7 +120,7 @@ class Body:
             return steps.optional_index(self, node)
         result = self.out.temporary()
         arguments = operands(node, self.checked)
-        both = crashes.crashes_second(self, node, arguments)
+        both = crashes_second(node, [self.facts[each.id] for each in arguments], self.checked)
         inner = crashes.both(self, arguments) if both else self.spilled(arguments)
         self.out.line(f"{result} = {self.combine(node, inner)}")
         return result

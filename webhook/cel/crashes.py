@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from webhook.cel.emit import Module
 from webhook.cel.error import Crash
-from webhook.cel.facts import one_by_one, operands
+from webhook.cel.facts import operands
 from webhook.cel.metering import FAILED
 from webhook.cel.tree import Call, Node
 
@@ -23,13 +23,6 @@ def caught(module: Module, inner: str, prefix: str) -> str:
     lines = [f"def {name}(S):", "    try:", f"        return {inner}(S)"]
     module.function([*lines, "    except Crash as crash:", "        raise CelError(crash.text) from None"])
     return name
-
-
-def crashes_second(body: Body, node: Node, arguments: tuple[Node, ...]) -> bool:
-    """Whether the second of two operands may crash though the first has failed: the server evaluates both."""
-    if not isinstance(node, Call) or len(arguments) != 2 or not body.facts[arguments[0].id].fails:
-        return False
-    return body.facts[arguments[1].id].crashes and not one_by_one(body.checked.overloads[node.id], 2)
 
 
 def both(body: Body, arguments: tuple[Node, ...]) -> list[str]:

@@ -250,7 +250,7 @@ class _Direct:
         if facts.constant is NOT_CONSTANT:
             if isinstance(node, Call) and node.function == _NOT:
                 return self.condition(operands(node, self.checked)[0], not want)
-            if isinstance(node, Has) and self._is_map(node.operand):
+            if isinstance(node, Has) and self._is_map(node.operand) and node.id not in self.checked.raw:
                 holder = self._of_class(self.atom(node.operand), "dict")
                 return f"{self.body.constant(node.field)} {'in' if want else 'not in'} {holder}"
             if isinstance(node, Logic | Conditional) or (isinstance(node, Fold) and _is_quantifier(node)):
@@ -266,7 +266,8 @@ class _Direct:
         return found if want else _negated(found)
 
     def _is_map(self, node: Node) -> bool:
-        return self.checked.type(node).kind in ("dyn", "map", "object")
+        type = self.checked.type(node)
+        return type.kind in ("dyn", "map", "object") and type != VARIABLES
 
     def _outlined(self, terms: tuple[Node, ...], want: bool) -> str:
         """A call of a new function that says whether one of the terms is `want`."""
@@ -291,13 +292,13 @@ class _Direct:
         if constant is not NOT_CONSTANT:
             return self.body.constant(constant)
         resolved = self.checked.names.get(node.id)
-        if resolved is None and isinstance(node, Select) and not node.optional:
+        if resolved is None and isinstance(node, Select) and not node.optional and node.id not in self.checked.raw:
             type = self.checked.type(node.operand)
             if type == VARIABLES:
                 return self._keep(f"variables {node.field}", self.body.variable(node.field))
             if type.kind != "optional":
                 return self._selected(node.operand, self.body.constant(node.field))
-        if resolved is None and isinstance(node, Index) and not node.optional:
+        if resolved is None and isinstance(node, Index) and not node.optional and node.id not in self.checked.raw:
             type, key = self.checked.type(node.operand), self.facts[node.key.id].constant
             if type.kind != "optional" and key.__class__ is str:
                 return self._selected(node.operand, self.body.constant(key))

@@ -56,7 +56,8 @@ class Facts(msgspec.Struct, frozen=True):
     fails: bool
     """Whether evaluating it may raise."""
     absorbs: bool
-    """Whether a `&&` or `||` at or inside it may have an error to absorb, or an exposed call to make it a crash."""
+    """Whether a `&&` or `||` at or inside it may have an error to absorb, or something make a crash of it: an exposed
+    call, a second operand."""
     exposed: bool
     """Whether it is a call over whose operand, if that is an error or of a wrong type, the server panics."""
     crashes: bool
@@ -151,6 +152,7 @@ def _facts(node: Node, inner: list[Facts], checked: Checked, folded: dict[int, A
     fails = any(facts.fails for facts in inner) or _fails(node, checked)
     exposed = _exposed(node, inner, checked)
     absorbs = any(facts.absorbs for facts in inner) or (isinstance(node, Logic) and fails) or exposed
+    absorbs = absorbs or crashes_second(node, inner, checked)
     crashes = any(facts.crashes for facts in inner) or exposed or _crashes(node, checked)
     fits = depth < _DEPTH and size < _SIZE
     pure = fits and not isinstance(node, Fold | SortBy) and all(facts.pure for facts in inner)
@@ -175,6 +177,13 @@ def _exposed(node: Node, inner: list[Facts], checked: Checked) -> bool:
     if isinstance(node, SortBy):
         return inner[0].fails
     return inner[at].fails or checked.type(operands(node, checked)[at]).kind != wanted
+
+
+def crashes_second(node: Node, inner: list[Facts], checked: Checked) -> bool:
+    """Whether the second of two operands may crash though the first has failed: the server evaluates both."""
+    if not isinstance(node, Call) or len(inner) != 2 or not inner[0].fails:
+        return False
+    return inner[1].crashes and not one_by_one(checked.overloads[node.id], 2)
 
 
 def _crashes(node: Node, checked: Checked) -> bool:

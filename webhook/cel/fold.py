@@ -15,7 +15,7 @@ from webhook.cel.env import ENUMS, NO_VALUES, TYPES
 from webhook.cel.error import CelError
 from webhook.cel.facts import NOT_CONSTANT, children, in_list
 from webhook.cel.patterns import compile_pattern
-from webhook.cel.tree import Bind, Call, Fold, Ident, Index, ListLiteral, Literal, MapLiteral, Node, Select
+from webhook.cel.tree import Bind, Call, Fold, Ident, Index, ListLiteral, Literal, MapLiteral, Node, Select, bare
 from webhook.cel.types import Type
 from webhook.cel.values import TypeValue, Uint, Unhashable, go_name, make_map
 
@@ -64,7 +64,7 @@ def _constant(node: Node, checked: Checked, found: dict[int, Any]) -> Any:
             return _instantiate(lambda: _constant_map(pairs))
         case Call(function="@in", arguments=(_, container)) if found.get(container.id) == []:
             return False if in_list(node, checked) else NOT_CONSTANT
-        case Call(function=function, target=None, arguments=(argument,)) if function in _CONVERSIONS:
+        case Call(function=function, target=None, arguments=(argument,)) if bare(function) in _CONVERSIONS:
             if argument.id in found:
                 return _instantiate(lambda: convert(checked, node, found[argument.id]))
     return NOT_CONSTANT
@@ -73,7 +73,7 @@ def _constant(node: Node, checked: Checked, found: dict[int, Any]) -> Any:
 def _look(node: Node, checked: Checked, found: dict[int, Any]) -> None:
     """Raises `CelError` for constants that the server refuses where they stand."""
     match node:
-        case Call(function=function) if function in _SEARCHES:
+        case Call(function=function) if bare(function) in _SEARCHES:
             pattern = found.get(node.arguments[0 if node.target is not None else -1].id)
             if pattern.__class__ is str:
                 compile_pattern(pattern)

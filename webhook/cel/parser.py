@@ -232,7 +232,7 @@ class _Parser:
                     value = _CONSTANTS[token.text]
                     kind = "null" if value is None else "bool"
                     return Literal(id=self.id(), at=token.at, value=value, kind=kind)
-                return self.name("")
+                return self.name()
             case "string" | "bytes" | "double" | "uint":
                 self.advance()
                 return Literal(id=self.id(), at=token.at, value=token.value, kind=token.kind)
@@ -244,10 +244,10 @@ class _Parser:
                 self.expect(")")
                 return node
             case ".":
-                self.advance()
-                if self.token.kind != "name":
+                dot = self.advance()
+                if self.token.kind != "name" or self.token.text in _CONSTANTS:
                     raise self.fail(f"mismatched input '{self.token.text}' expecting IDENTIFIER")
-                return self.name(".")
+                return self.name(dot)
             case "[":
                 return self.list()
             case "{":
@@ -275,16 +275,18 @@ class _Parser:
         self.advance()
         return Literal(id=self.id(), at=at, value=-token.value if sign else token.value, kind=token.kind)
 
-    def name(self, dot: str) -> Node:
+    def name(self, dot: Token | None = None) -> Node:
         """A name, or a call of a global function."""
         token = self.advance()
         if token.text in RESERVED and self.token.kind != "{":
-            self.problems.append(Diagnostic(token.at, f"reserved identifier: {token.text}"))
+            self.problems.append(Diagnostic((dot or token).at, f"reserved identifier: {token.text}"))
+            if self.token.kind != "(":
+                return self.nothing((dot or token).at)
+        written = f".{token.text}" if dot else token.text
         if self.token.kind != "(":
-            return Ident(id=self.id(), at=token.at, name=dot + token.text)
+            return Ident(id=self.id(), at=token.at, name=written)
         paren = self.token
-        arguments = self.arguments()
-        return self.macro(paren.at, None, dot + token.text, arguments)
+        return self.macro(paren.at, None, written, self.arguments())
 
     def macro(self, at: int, target: Node | None, function: str, arguments: tuple[Node, ...]) -> Node:
         try:
@@ -295,11 +297,14 @@ class _Parser:
             )
         except MacroError as error:
             self.problems.append(Diagnostic(error.at, error.message))
-            # It stands for nothing, where the mistake is: what is around it may complain of it again.
-            return Literal(id=self.id(), at=error.at, kind="null", value=None)
+            return self.nothing(error.at)
         if expanded is not None:
             return expanded
         return Call(id=self.id(), at=at, function=function, target=target, arguments=arguments)
+
+    def nothing(self, at: int) -> Node:
+        """What stands where a mistake is: what is around it may complain of it again."""
+        return Literal(id=self.id(), at=at, kind="null", value=None)
 
     def member(self, node: Node) -> Node:
         while True:
@@ -345,7 +350,12 @@ class _Parser:
             found.append(self.expression(0, "("))
             while self.accept(","):
                 found.append(self.expression(0))
-        self.expect(")")
+        if self.token.kind == "end":
+            # The server's parser goes on, and expands the macro that this may be.
+            if not any(each.at == self.token.at for each in self.problems):
+                self.fail("missing ')' at '<EOF>'")
+        else:
+            self.expect(")")
         return tuple(found)
 
     def list(self) -> Node:

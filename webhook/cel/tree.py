@@ -144,6 +144,11 @@ Node: TypeAlias = (
 )
 
 
+def bare(function: str) -> str:
+    """What `.f` is called when it is found: `f`."""
+    return function.removeprefix(".")
+
+
 def qualified_name(node: Node) -> str | None:
     """`a.b.c` of a plain select chain on a name; `None` for anything else."""
     fields: list[str] = []

@@ -10,9 +10,10 @@ from webhook.cel.facts import children
 from webhook.cel.fold import convert
 from webhook.cel.library.format import format_type_problem, parse_format
 from webhook.cel.patterns import compile_pattern
-from webhook.cel.tree import Bind, Call, ListLiteral, Literal, MapLiteral, Node
+from webhook.cel.tree import Bind, Call, ListLiteral, Literal, MapLiteral, Node, bare
 from webhook.cel.types import Type, equivalent, unwrapped
 
+_MOMENTS = ("duration", "timestamp")
 _TWICE = 100
 """As in `check_macros.py`."""
 
@@ -26,10 +27,10 @@ def validate(checked: Checked) -> None:
         match node:
             case Call(function="format", target=target) if target is not None:
                 homogeneous = False
-            case Call(function=("duration" | "timestamp") as function, arguments=(Literal() as argument,)):
+            case Call(function=function, arguments=(Literal() as argument,)) if bare(function) in _MOMENTS:
                 if argument.kind in ("string", "int", "null") and _fails(checked, node, argument.value):
-                    problems.append(Diagnostic(argument.at, f"invalid {function} argument"))
-            case Call(function="matches", arguments=(pattern, *_)):
+                    problems.append(Diagnostic(argument.at, f"invalid {bare(function)} argument"))
+            case Call(function=("matches" | ".matches"), arguments=(pattern, *_)):
                 # In `matches(text, pattern)` the server takes the text for the pattern.
                 if isinstance(pattern, Literal) and pattern.kind == "string" and not _compiles(pattern.value):
                     problems.append(Diagnostic(pattern.at, "invalid matches argument"))

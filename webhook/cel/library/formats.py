@@ -47,7 +47,7 @@ register(Format, "kubernetes.NamedFormat", "*cel.Format")
 
 def _shape(pattern: str, message: str, limit: int, *examples: str) -> Check:
     """A length and a regular expression, reported as apimachinery's `RegexError` does."""
-    compiled = re.compile(pattern, re.ASCII)
+    compiled, subdomain = re.compile(pattern, re.ASCII), re.compile(_SUBDOMAIN, re.ASCII)
     shown = ",  or ".join(f"'{example}'" for example in examples)
     text = f"{message} (e.g. {shown}, regex used for validation is '{pattern}')"
 
@@ -56,7 +56,8 @@ def _shape(pattern: str, message: str, limit: int, *examples: str) -> Check:
         if len(value.encode("utf-8", "replace")) > limit:
             problems.append(f"must be no more than {limit} bytes")
         if not compiled.fullmatch(value):
-            problems.append(text)
+            # Of a label that is a subdomain apimachinery knows what is wrong.
+            problems.append("must not contain dots" if pattern == _LABEL and subdomain.fullmatch(value) else text)
         return problems
 
     return check
