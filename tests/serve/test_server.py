@@ -418,7 +418,7 @@ def test_a_broken_policy_stops_nothing(serve: Any, tmp_path: Path, raw: Any, rev
 
 def test_overload_is_shed_with_answers(serve: Any, raw: Any, review: Any) -> None:
     """No error status, no closed connection, no silence: a review that has waited too long is admitted unseen."""
-    server = serve("--max-wait-ms", "0.001")
+    server = serve("--max-wait-ms", "0.00001")
     with server.connect() as connection:
         for _ in range(20):
             answer = raw(connection, review())
