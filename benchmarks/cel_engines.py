@@ -44,12 +44,13 @@ class Hand:
 
 
 class Policies:
-    """wouldblock's own way: ValidatingAdmissionPolicies, with the API server's limits of cost in force. `each` is the
-    number of expressions a policy."""
+    """wouldblock's own way: ValidatingAdmissionPolicies, with the API server's limits of cost in force, asked as a
+    review asks them. `each` is the number of expressions a policy."""
 
     def __init__(self, each: int) -> None:
         from benchmarks.cel_policies import write
         from webhook.load import load
+        from webhook.policyset import PolicySet
 
         with tempfile.TemporaryDirectory() as folder:
             write(Path(folder), each=each)
@@ -57,7 +58,7 @@ class Policies:
         if found.broken:
             raise RuntimeError(f"a policy does not load: {found.broken[0]}")
         # Pod Security is in every set, and no expression.
-        self._runs = [one.run for one in found.policies if one.id.startswith("cel-")]
+        self._policies = PolicySet([one for one in found.policies if one.id.startswith("cel-")])
         self._each = each
 
     def take(self, value: Object) -> Any:
@@ -69,20 +70,24 @@ class Policies:
         # The deadline of serving; the clock that serving asks.
         return Context(request_of(value), state=_no_state(), clock=time.monotonic, deadline=float("inf")), value
 
-    def ask(self, taken: Any) -> Sequence[object]:
+    def ask(self, taken: Any) -> tuple[int, list[tuple[int, Any]]]:
+        """The bitmap of policies that passed together, and (position, verdict) of the others."""
         usual, value = taken
         context = usual.of_values(value, None)
-        return [run(context) for run in self._runs]
+        turns = self._policies.plan(context.request).turns(context)
+        asked = [(position, policy.run(context)) for position, policy in turns]
+        return turns.passed, asked
 
     def answers(self, taken: Any) -> Sequence[object]:
         """As `ask`, a boolean a question."""
-        found: list[bool] = []
-        for verdict in self.ask(taken):
+        passed, asked = self.ask(taken)
+        found = [[bool(passed >> position & 1)] * self._each for position in range(len(self._policies.policies))]
+        for position, verdict in asked:
             assert verdict is not None, "the policy does not match"
-            failed = {each.index for each in verdict.findings}  # type: ignore[attr-defined]
-            assert not any(each.error for each in verdict.findings)  # type: ignore[attr-defined]
-            found += [index not in failed for index in range(self._each)]
-        return found
+            failed = {each.index for each in verdict.findings}
+            assert not any(each.error for each in verdict.findings)
+            found[position] = [index not in failed for index in range(self._each)]
+        return [answer for answers in found for answer in answers]
 
 
 class Compiled:
