@@ -38,21 +38,21 @@ def e1(S):
     "[has(object.spec) && object.spec.paused == true]": """\
 def h1(S):
     o1 = S.object
-    x3 = None
+    f3 = None
     while True:
         try:
             if not (k1 in o1 if o1.__class__ is dict else has(o1, k1)):
                 t2 = False
                 break
         except FAULTS as error:
-            x3 = x3 or fault(error)
+            f3 = f3 or fault(error)
         try:
             if not (o1[k1][k2] is True):
                 t2 = False
                 break
         except FAULTS as error:
-            x3 = x3 or fault(error)
-        if x3 is not None: raise CelError(x3)
+            f3 = f3 or fault(error)
+        if f3 is not None: raise CelError(f3)
         t2 = True
         break
     t1 = [t2]
@@ -74,47 +74,47 @@ def x1(S):
     S.left -= len(t1)
     if S.left < 0: t1 = S.pause(t1)
     t2 = True
-    x3 = None
+    f3 = None
     for c1 in t1:
         try:
-            x5 = None
+            f5 = None
             while True:
                 try:
                     if not (k2 in c1 if c1.__class__ is dict else has(c1, k2)):
                         t4 = False
                         break
                 except FAULTS as error:
-                    x5 = x5 or fault(error)
+                    f5 = f5 or fault(error)
                 try:
                     t6 = k3
                     S.left -= len(t6)
                     if S.left < 0: t6 = S.pause(t6)
                     t7 = False
-                    x8 = None
+                    f8 = None
                     for c2 in t6:
                         try:
                             if (t9.startswith(c2) if (t9 := c1[k2]).__class__ is str else starts_with(t9, c2)):
                                 t7 = True
                                 break
                         except FAULTS as error:
-                            x8 = x8 or fault(error)
+                            f8 = f8 or fault(error)
                     else:
-                        if x8 is not None: raise CelError(x8)
+                        if f8 is not None: raise CelError(f8)
                     if not t7:
                         t4 = False
                         break
                 except FAULTS as error:
-                    x5 = x5 or fault(error)
-                if x5 is not None: raise CelError(x5)
+                    f5 = f5 or fault(error)
+                if f5 is not None: raise CelError(f5)
                 t4 = True
                 break
             if not t4:
                 t2 = False
                 break
         except FAULTS as error:
-            x3 = x3 or fault(error)
+            f3 = f3 or fault(error)
     else:
-        if x3 is not None: raise CelError(x3)
+        if f3 is not None: raise CelError(f3)
     return t2
 
 def e1(S):
@@ -226,6 +226,25 @@ def test_no_text_enters_the_source(position: str, hostile: str) -> None:
     except CompileErrors:
         return  # a pattern, quantity or format that is none
     assert found == wanted
+
+
+@pytest.mark.parametrize("metered", [False, True])
+def test_no_local_has_the_name_of_something_in_the_module(metered: bool) -> None:
+    """A function that assigns to the name of another one can no longer call it."""
+    texts = [
+        "object.a.exists_one(x, x.b) && !object.c",
+        "object.a.exists_one(x, x.b || object.d) && object.l.filter(x, x.d).size() > 1",
+        "[object.a && object.b] == [true] && object.c.map(x, x.d, x.e) == []",
+        "object.nope + {object.b: 1}['a'] == 1 || object.?a.optMap(x, x.b || x.c).orValue(object.d)",
+        "[1, 2].transformMapEntry(i, v, {v: object.a}) == {} && object.l.sortBy(x, x.y) == []",
+    ]
+    expressions = [Expression(path=f"e{at}", text=text) for at, text in enumerate(texts * 3)]
+    unit = compile_unit(expressions, metered=metered)
+    codes = [each.__code__ for each in unit._namespace.values() if hasattr(each, "__code__")]
+    generated = [code for code in codes if code.co_filename.startswith("<cel")]
+    assert len(generated) > len(texts)
+    for code in generated:
+        assert not set(code.co_varnames) & unit._namespace.keys(), code.co_name
 
 
 def test_no_name_enters_the_source() -> None:

@@ -43,7 +43,7 @@ def _content(body: Body, node: Bind, target: str) -> str:
 
 def logic(body: Body, node: Logic) -> str:
     """`while True` is left by `break` as soon as a term decides; an error waits until none has."""
-    result, error = body.out.temporary(), body.out.temporary("x")
+    result, error = body.out.temporary(), body.out.temporary("f")
     decided = "False" if node.is_and else "True"
     absorbing = body.facts[node.id].fails
     if absorbing:

@@ -27,7 +27,7 @@ def caught(module: Module, inner: str, prefix: str) -> str:
 
 def both(body: Body, arguments: tuple[Node, ...]) -> list[str]:
     """Two operands, the second evaluated first: its crash comes before an error of the first, its error after."""
-    second, error = body.out.temporary(), body.out.temporary("x")
+    second, error = body.out.temporary(), body.out.temporary("f")
     body.out.line(f"{error} = None")
     with body.block("try:"):
         body.out.line(f"{second} = {body.value(arguments[1])}")

@@ -47,7 +47,7 @@ def _quantifier(body: Body, node: Fold, header: str) -> str:
     """`all` and `exists`."""
     is_all = node.macro == "all"
     out, predicate = body.out, _predicate(node)
-    result, error = out.temporary(), out.temporary("x")
+    result, error = out.temporary(), out.temporary("f")
     out.line(f"{result} = {is_all}")
     out.line(f"{error} = None")
 
@@ -93,7 +93,7 @@ def _tested(body: Body, predicate: Node, error: str, decide: Callable[[str], Non
 
 def _exists_one(body: Body, node: Fold, header: str) -> str:
     out = body.out
-    count, error = out.temporary(), out.temporary("x")
+    count, error = out.temporary(), out.temporary("f")
     out.line(f"{count} = 0")
     out.line(f"{error} = None")
 
@@ -109,7 +109,7 @@ def _exists_one(body: Body, node: Fold, header: str) -> str:
 def _collect(body: Body, node: Fold, header: str) -> str:
     """`map`, `filter` and the transforming macros."""
     out = body.out
-    result, error = out.temporary(), out.temporary("x")
+    result, error = out.temporary(), out.temporary("f")
     makes_list = node.macro in ("map", "filter", "transformList")
     out.line(f"{result} = {'[]' if makes_list else body.module.helper(Map) + '()'}")
 

@@ -192,7 +192,7 @@ class Meter:
         a key is put into the map as soon as it has its value, and may be none that can be hashed. Of a message's
         `optional` fields, by their position, each is opened as soon as it is there."""
         names = [self.assign("None") for _ in nodes]
-        failed = self.out.temporary("x")
+        failed = self.out.temporary("f")
         self.out.line(f"{failed} = None")
         with self.block("while True:"):
             for at, (name, node) in enumerate(zip(names, nodes, strict=True)):
