@@ -14,6 +14,7 @@ A test compares each metered cost with its bounds.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Final
 
@@ -22,7 +23,20 @@ import msgspec
 from webhook.cel.ceiling import Extent
 from webhook.cel.check import Checked
 from webhook.cel.facts import Facts
-from webhook.cel.poly import INPUT, ZERO, Monomial, Poly, Unbounded, at, larger, number, plus, scaled, symbol, times
+from webhook.cel.poly import (
+    INPUT,
+    ZERO,
+    Monomial,
+    Poly,
+    Unbounded,
+    at,
+    larger,
+    number,
+    plus,
+    scaled,
+    symbol,
+    times,
+)
 from webhook.cel.worst import Walker, counts
 
 
@@ -35,7 +49,7 @@ class Bound(msgspec.Struct, frozen=True):
     valued: Poly
     """`whole`, by the weight of the variables' values (`VALUE`)."""
     granted: tuple[Poly, ...]
-    """The parts that are paid once, once an iteration, once a pair of iterations, and so on."""
+    """The parts that are paid once, with the square root of the iterations, once an iteration, and so on by halves."""
     succeeds: tuple[Poly, ...]
     """The same, if it gives a value, and all variables that it asks for do."""
     uses: Mapping[int, bool]
@@ -90,30 +104,33 @@ def bound(
 
 def at_most(parts: Sequence[Poly], size: int, iterations: int) -> float:
     """The cost at a size of the inputs, with so many iterations granted."""
-    return sum(at(part, size) * float(iterations) ** power for power, part in enumerate(parts))
+    return sum(at(part, size) * math.pow(iterations, halves / 2) for halves, part in enumerate(parts))
 
 
 def _by_iterations(cost: Poly) -> tuple[Poly, ...]:
-    """The terms by how many counts of iterations they have. All loops share what is granted, so of the terms that have
-    one the largest counts for all."""
+    """The terms by the power, in halves, of the counts of iterations that they have. All loops share what is granted,
+    so of the terms that have one count the largest counts for all."""
     parts: dict[int, Poly] = {0: ZERO}
     single: dict[int, dict[Monomial, float]] = {}
     for monomial, factor in cost.items():
         loops = counts(monomial)
         rest: Poly = {tuple(name for name in monomial if not name % 2): factor}
-        if len(loops) == 1:
+        if len(loops) == 2 and loops[0] == loops[1]:
             single[loops[0]] = dict(plus(single.get(loops[0], ZERO), rest))
         else:
             parts[len(loops)] = plus(parts.get(len(loops), ZERO), rest)
-    parts[1] = ZERO
+    most = ZERO
     for each in single.values():
-        parts[1] = larger(parts[1], each)
-    return tuple(parts.get(power, ZERO) for power in range(max(parts) + 1))
+        most = larger(most, each)
+    parts[2] = plus(parts.get(2, ZERO), most)
+    return tuple(parts.get(halves, ZERO) for halves in range(max(parts) + 1))
 
 
 def _run(poly: Poly) -> Poly:
     """With as many iterations as a variable may be granted."""
     total, runs = ZERO, number(1)
-    for part in _by_iterations(poly):
-        total, runs = plus(total, times(part, runs)), times(runs, RUNS)
+    for halves, part in enumerate(_by_iterations(poly)):
+        if halves % 2:
+            runs = times(runs, RUNS)
+        total = plus(total, times(part, runs))
     return total

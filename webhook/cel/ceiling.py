@@ -107,11 +107,21 @@ _TENTH: Final = frozenset(
         *("url", "quantity", "isQuantity", "semver", "isSemver", "cidr", "isCIDR", "ip", "isIP"),
     }
 )
+_EQUALITY: Final = frozenset(("_==_", "_!=_"))
+_ORDERING: Final = frozenset(("_<_", "_<=_", "_>_", "_>=_"))
 _WALKED: Final = frozenset(("isSorted", "sum", "min", "max", "indexOf", "lastIndexOf", "includes"))
 
 
-def cost(function: str, rows: Sequence[Overload], given: Sequence[Argument], result: Extent) -> Poly:
-    """What a call costs at most, beside what its arguments do."""
+def cost(
+    function: str,
+    rows: Sequence[Overload],
+    given: Sequence[Argument],
+    result: Extent,
+    lesser: Callable[[Poly, Poly], Poly] = smaller,
+) -> Poly:
+    """What a call costs at most, beside what its arguments do. `lesser` knows how to bound the lesser of two sizes."""
+    if function in _EQUALITY or (function in _ORDERING and _texts(rows)):
+        return _share(lesser(given[0].size, given[1].size))
     if function in _TENTH:
         return _share(given[0].size)
     if function in _WALKED:
@@ -129,14 +139,6 @@ def _kinds(rows: Sequence[Overload]) -> tuple[str, ...]:
 
 def _texts(rows: Sequence[Overload]) -> bool:
     return _kinds(rows) in (("string", "string"), ("bytes", "bytes"))
-
-
-def _equality(rows: Sequence[Overload], given: Sequence[Argument], result: Extent) -> Poly:
-    return _share(smaller(given[0].size, given[1].size))
-
-
-def _ordering(rows: Sequence[Overload], given: Sequence[Argument], result: Extent) -> Poly:
-    return _equality(rows, given, result) if _texts(rows) else number(1)
 
 
 def _addition(rows: Sequence[Overload], given: Sequence[Argument], result: Extent) -> Poly:
@@ -173,8 +175,6 @@ def _inside(rows: Sequence[Overload], given: Sequence[Argument], result: Extent)
 
 
 _CHARGED: Final[dict[str, _Charge]] = {
-    **dict.fromkeys(("_==_", "_!=_"), _equality),
-    **dict.fromkeys(("_<_", "_<=_", "_>_", "_>=_"), _ordering),
     "_+_": _addition,
     "@in": _membership,
     "string": lambda rows, given, result: _share(given[0].size),

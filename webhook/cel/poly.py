@@ -1,23 +1,25 @@
 """Polynomials with coefficients that are not negative: upper bounds that grow with the size of what is looked at.
 
-A symbol is a number: `INPUT` is the size of the inputs, every other one the size of a loop's element. Knows no CEL.
+A symbol is a number: `INPUT` is the size of the inputs, every other one the size of a loop's element, or a count; none
+is between 0 and 1. Exponents may be halves. Knows no CEL.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from functools import lru_cache
 from typing import Final, TypeAlias
 
 Monomial: TypeAlias = tuple[int, ...]
-"""Its symbols in order, each as often as its exponent says."""
+"""Its symbols in order, each twice as often as its exponent says: a single one is a square root."""
 Poly: TypeAlias = Mapping[Monomial, float]
 
 INPUT: Final = 0
 ZERO: Final[Poly] = {}
 
 _TERMS: Final = 64
-_DEGREE: Final = 6
+_DEGREE: Final = 12
 
 
 class Unbounded(Exception):
@@ -31,7 +33,7 @@ def number(value: float) -> Poly:
 
 @lru_cache(maxsize=4096)
 def symbol(name: int) -> Poly:
-    return {(name,): 1.0}
+    return {(name, name): 1.0}
 
 
 def plus(first: Poly, *others: Poly) -> Poly:
@@ -87,6 +89,15 @@ def times(one: Poly, other: Poly) -> Poly:
     return found
 
 
+def root(poly: Poly) -> Poly:
+    """At least the square root: that of a sum is no more than the sum of the roots."""
+    found: dict[Monomial, float] = {}
+    for monomial, factor in poly.items():
+        half = tuple(name for name in sorted(set(monomial)) for _ in range((monomial.count(name) + 1) // 2))
+        found[half] = found.get(half, 0.0) + math.sqrt(factor)
+    return found
+
+
 def split(poly: Poly, name: int) -> tuple[Poly, Poly]:
     """(the terms without a symbol, those with it)."""
     without = {monomial: factor for monomial, factor in poly.items() if name not in monomial}
@@ -101,12 +112,13 @@ def put(poly: Poly, name: int, value: Poly) -> Poly:
     parts = [without]
     for monomial, factor in holding.items():
         part: Poly = {tuple(each for each in monomial if each != name): factor}
-        for _ in range(monomial.count(name)):
+        whole, half = divmod(monomial.count(name), 2)
+        for _ in range(whole):
             part = times(part, value)
-        parts.append(part)
+        parts.append(times(part, root(value)) if half else part)
     return plus(*parts)
 
 
 def at(poly: Poly, size: int) -> float:
     """The value for inputs of a size; no other symbol may be left."""
-    return sum(factor * float(size) ** len(monomial) for monomial, factor in poly.items())
+    return sum(factor * math.pow(size, len(monomial) / 2) for monomial, factor in poly.items())

@@ -6,6 +6,7 @@ Follows `meter.py` step by step.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Final
 
@@ -18,6 +19,7 @@ from webhook.cel.check import LOCAL, Checked
 from webhook.cel.env import TYPES, VARIABLES
 from webhook.cel.facts import NOT_CONSTANT, Facts, operands
 from webhook.cel.poly import (
+    INPUT,
     ZERO,
     Monomial,
     Poly,
@@ -26,7 +28,9 @@ from webhook.cel.poly import (
     number,
     plus,
     put,
+    root,
     scaled,
+    smaller,
     symbol,
     times,
 )
@@ -88,6 +92,8 @@ class Walker:
         self.absorbing = 0
         """How many operators around this node may absorb its error."""
         self.scope: dict[str, Extent] = {}
+        self.ranges: dict[int, Poly] = {}
+        """The symbol of a loop's element → the weight of what the loop runs over."""
         self.uses: dict[int, bool] = {}
         self.step = number(1)
         self.loops = 0
@@ -177,16 +183,32 @@ class Walker:
         rows = self.checked.overloads[node.id]
         function = rows[0].function  # with its namespace
         found = ceiling.result(function, self.checked.type(node), given)
-        units = ceiling.cost(function, rows, given, found)
+        units = ceiling.cost(function, rows, given, found, self.lesser)
         if self.granted and len(nodes) == 2 and self.facts[nodes[0].id].fails and (self.absorbing or not self.succeeds):
             failed = [
                 Argument(ceiling.FAILED, NULL),
                 msgspec.structs.replace(given[1], extent=self.anyway(nodes[1])[1]),
             ]
-            units = larger(units, ceiling.cost(function, rows, failed, ceiling.FAILED))
+            units = larger(units, ceiling.cost(function, rows, failed, ceiling.FAILED, self.lesser))
         constant = [self.facts[operand.id].constant is not NOT_CONSTANT for operand in nodes]
         own = self.spent(units, given) if steep(rows, constant) else self.paid(units)
         return plus(*costs, own), found
+
+    def lesser(self, one: Poly, other: Poly) -> Poly:
+        """Of the elements of two loops of which neither is made of the other's, the lesser is no larger than the
+        square root of their product; and roots add up to far less than the elements do, once for each other one."""
+        outer, inner = sorted((_element(one), _element(other)))
+        if outer <= INPUT or outer == inner or self.holds(outer, inner):
+            return smaller(one, other)
+        rest = number(max(one.get((), 0.0), other.get((), 0.0)))
+        factor = one.get((outer, outer), 0.0) + other.get((outer, outer), 0.0)
+        factor *= one.get((inner, inner), 0.0) + other.get((inner, inner), 0.0)
+        return plus(rest, {(outer, inner): math.sqrt(factor)})
+
+    def holds(self, outer: int, inner: int) -> bool:
+        """Whether the elements of the inner loop are parts of an element of the outer one."""
+        above = {name for monomial in self.ranges[inner] for name in monomial if name > INPUT and not name % 2}
+        return outer in above or any(self.holds(outer, each) for each in above)
 
     def paid(self, units: Poly) -> Poly:
         self.step = larger(self.step, units)
@@ -252,6 +274,7 @@ class Walker:
         cost, over = self.visit(node.range)
         self.loops += 1
         loop = self.loops
+        self.ranges[2 * loop] = over.weight
         before = dict(self.scope)
         self.scope |= self.elements(node, over, extent(symbol(2 * loop), most=over.most))
         body, value = number(_HEAD), SCALAR
@@ -318,14 +341,25 @@ class Walker:
 def _added(each: Poly, loop: int, over: Extent, often: Poly) -> Poly:
     """The sum of something over a loop's iterations. What grows with an element's weight adds up to what the list's
     weight makes of it; what is counted by an inner loop is granted all together, in whichever iteration of this one it
-    runs; the rest is there once an iteration."""
+    runs; the rest is there once an iteration. By Hölder's inequality that holds for products, too, if their exponents
+    add up to 1 or more; a single square root is the product of two, of which one is there once an iteration."""
     element = 2 * loop
-    once: dict[Monomial, float] = {}
-    together: dict[Monomial, float] = {}
+    parts: tuple[dict[Monomial, float], ...] = ({}, {}, {})
     for monomial, factor in each.items():
-        is_sum = element in monomial or any(name > element for name in counts(monomial))
-        (together if is_sum else once)[monomial] = factor
-    return plus(times(once, often), put(together, element, over.weight))
+        halves = sum(name == element or (name % 2 == 1 and name > element) for name in monomial)
+        parts[min(halves, 2)][monomial] = factor
+    once, roots, together = parts
+    half = times(roots, root(often)) if roots else ZERO
+    return plus(times(once, often), put(plus(half, together), element, over.weight))
+
+
+def _element(poly: Poly) -> int:
+    """The symbol of the element of which it is a multiple, but for a constant; 0 for none."""
+    names = {monomial for monomial in poly if monomial}
+    if len(names) != 1:
+        return INPUT
+    (monomial,) = names
+    return monomial[0] if len(monomial) == 2 and monomial[0] == monomial[1] else INPUT
 
 
 def _listed(parts: list[Extent]) -> Extent:
