@@ -31,6 +31,7 @@ from webhook.cel.tree import (
     Node,
     Select,
     SortBy,
+    bare,
 )
 
 _DEPTH: Final = 24
@@ -198,6 +199,8 @@ def _crashes(node: Node, checked: Checked) -> bool:
 def hashes(node: Call, checked: Checked) -> bool:
     """Whether a value that may be no key is looked for in a map that the expression makes."""
     value, container = node.arguments
+    while isinstance(container, Call) and bare(container.function) == "dyn" and len(container.arguments) == 1:
+        container = container.arguments[0]
     return isinstance(container, MapLiteral | Fold) and may_not_hash(value, checked)
 
 

@@ -112,7 +112,7 @@ def presence(activation: Any, operand: Any, field: str) -> Any:
     if operand.__class__ is Failure:
         return operand
     found = attempt(runtime.has, operand, field)
-    activation.cost += found is not False or operand.__class__ is not Optional
+    activation.cost += found is True or operand.__class__ is not Optional
     return found
 
 

@@ -126,7 +126,12 @@ class _Walker:
         return self.held(node.operand).kind != "optional" and self.held(node).kind == "optional"
 
     def is_optional(self, node: Node) -> bool:
-        return (isinstance(node, _STEPS) and node.optional) or self.checked.types[node.id].kind == "optional"
+        """Whether it is a chain that has an optional step, or starts with an optional."""
+        if self.checked.types[node.id].kind == "optional":
+            return True
+        if not isinstance(node, Select | Index) or node.id in self.checked.names:
+            return False
+        return node.optional or self.is_optional(node.operand)
 
     def held(self, node: Node) -> Type:
         """What the checker knows of a node, or would if a variable were declared as what it holds."""
@@ -161,6 +166,8 @@ class _Walker:
 
     def call(self, rows: tuple[Overload, ...], found: tuple[Type, ...]) -> Type:
         """Of one row whose arguments surely fit, its result; else what all overloads of the function agree on."""
+        if rows[0].function == "dyn" and found[0].kind == "optional":
+            return found[0]  # what is stored of it as a variable has to be known
         if len(rows) == 1 and all(map(surely, found, rows[0].arguments)):
             bound: dict[Type, Type] = {}
             for type, wanted in zip(found, rows[0].arguments, strict=True):
