@@ -180,6 +180,7 @@ NESTED = [
     "object.n.all(a, a.m.all(b, a.m.all(c, c.name == b.name || object.l.exists(d, d.name > a.m[0].name))))",
     "object.n.map(a, a.m.filter(b, a.m.all(c, object.m.all(d, d.name == c.name))).map(e, e.name == 'x')).size() > 1",
     "object.n.all(a, a.m.all(b, [a, b].all(c, [b].exists(d, d == c))))",
+    "object.l.map(a, a.name) == object.m.filter(b, b.name != '')",
 ]
 
 

@@ -32,8 +32,6 @@ def size(value: Any) -> int:
         return len(value)
     if value.__class__ is Pattern:
         return len(value.text)
-    if value.__class__ is Optional and value is not NONE:
-        return size(value.value)
     if value.__class__ is CIDR:
         return (value.length + 7) // 8
     return value.bits // 8 if value.__class__ is IP else 1
@@ -42,6 +40,11 @@ def size(value: Any) -> int:
 def _share(units: int, tenths: int = 1) -> int:
     """`ceil(units * tenths / 10)`."""
     return -(-units * tenths // 10)
+
+
+def opened(value: Any) -> int:
+    """The size of a value, or of what an optional holds: cel-go's own functions look into it, Kubernetes' do not."""
+    return opened(value.value) if value.__class__ is Optional and value is not NONE else size(value)
 
 
 def traversal(value: Any) -> int:
@@ -61,7 +64,7 @@ def _first(tenths: int = 1) -> Cost:
 
 
 def _smaller(arguments: Sequence[Any], _: Any) -> int:
-    return _share(min(size(arguments[0]), size(arguments[1])))
+    return _share(min(opened(arguments[0]), opened(arguments[1])))
 
 
 def _equality(arguments: Sequence[Any], result: Any) -> int:
@@ -73,8 +76,12 @@ def _regex(arguments: Sequence[Any], _: Any) -> int:
     return _share(1 + size(arguments[0])) * -(-size(arguments[1]) // 4)
 
 
+def _matches(arguments: Sequence[Any], _: Any) -> int:
+    return _share(1 + opened(arguments[0])) * -(-opened(arguments[1]) // 4)
+
+
 def _contains(arguments: Sequence[Any], _: Any) -> int:
-    return _share(size(arguments[0])) * _share(size(arguments[1]))
+    return _share(opened(arguments[0])) * _share(opened(arguments[1]))
 
 
 def _product(factor: int) -> Cost:
@@ -130,16 +137,18 @@ def _validate(arguments: Sequence[Any], _: Any) -> int:
 _ALWAYS: Final[dict[str, Cost]] = {
     "_==_": _equality,
     "_!=_": _smaller,
-    **dict.fromkeys(("startsWith", "endsWith"), lambda arguments, _: _share(size(arguments[1]))),
+    **dict.fromkeys(("startsWith", "endsWith"), lambda arguments, _: _share(opened(arguments[1]))),
     "contains": _contains,
-    **dict.fromkeys(("matches", "find", "findAll"), _regex),
+    "matches": _matches,
+    **dict.fromkeys(("find", "findAll"), _regex),
     **dict.fromkeys(
         (
-            *("lowerAscii", "upperAscii", "substring", "trim", "strings.quote", "format"),
+            *("lowerAscii", "upperAscii", "substring", "trim"),
             *("url", "quantity", "isQuantity", "semver", "isSemver", "cidr", "isCIDR", "ip", "isIP"),
         ),
         _first(),
     ),
+    **dict.fromkeys(("strings.quote", "format"), lambda arguments, _: _share(opened(arguments[0]))),
     **dict.fromkeys(("replace", "split", "ip.isCanonical"), _first(2)),
     "join": lambda _, result: _share(size(result), 2) if result.__class__ is str else 1,
     **dict.fromkeys(
@@ -166,7 +175,7 @@ def cost_of(function: str, rows: Sequence[Overload]) -> Cost | None:
     kinds = tuple(type.kind for type in only)
     match function:
         case "_+_" if kinds in (("string", "string"), ("bytes", "bytes")):
-            return lambda arguments, _: _share(size(arguments[0]) + size(arguments[1]))
+            return lambda arguments, _: _share(opened(arguments[0]) + opened(arguments[1]))
         case "_<_" | "_<=_" | "_>_" | "_>=_" if kinds in (("string", "string"), ("bytes", "bytes")):
             return _smaller
         case "@in" if kinds[1:] == ("list",):

@@ -359,7 +359,8 @@ def _element(poly: Poly) -> int:
     if len(names) != 1:
         return INPUT
     (monomial,) = names
-    return monomial[0] if len(monomial) == 2 and monomial[0] == monomial[1] else INPUT
+    is_element = len(monomial) == 2 and monomial[0] == monomial[1] and not monomial[0] % 2
+    return monomial[0] if is_element else INPUT
 
 
 def _listed(parts: list[Extent]) -> Extent:
