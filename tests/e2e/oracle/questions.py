@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
+from tests.cel.decisions import Decisions
 from tests.e2e.oracle.comparison import Question, compiles, parsed
 from tests.e2e.oracle.expressions import Generator, Node, Variable
 from webhook.cel.env import variable_type
@@ -89,6 +90,15 @@ def questions(seed: int, held: list[Held], *, typed: bool = False) -> Iterator[Q
                 chance.random() < 0.4,
                 typed,
             )
+
+
+def decisions(seed: int) -> Iterator[Question]:
+    """Questions without end about decisions as policies make them (`tests/cel/decisions.py`)."""
+    meta = {"apiVersion": "example.dev/v1", "kind": "Corner", "metadata": {"name": "c", "namespace": "d"}}
+    for text, variables, inputs in Decisions(seed):
+        named = tuple((each.name, each.text) for each in variables)
+        for each in inputs[:2]:
+            yield Question(Node(DYN, (text,)), json.dumps(meta | each.object), variables=named)
 
 
 def _variables(chance: random.Random, usual: list[Variable]) -> list[tuple[str, str]]:
