@@ -96,6 +96,9 @@ def parse(text: str, *, quoted_names: bool = True) -> Node:
 class _Stop(Exception):
     """The parser gave up; the reason is in the list of problems."""
 
+    read: Node | None = None
+    """What came of the call in which it did."""
+
 
 class _Parser:
     def __init__(self, found: list[Token], problems: list[Diagnostic]) -> None:
@@ -285,8 +288,7 @@ class _Parser:
         written = f".{token.text}" if dot else token.text
         if self.token.kind != "(":
             return Ident(id=self.id(), at=token.at, name=written)
-        paren = self.token
-        return self.macro(paren.at, None, written, self.arguments())
+        return self.called(None, written)
 
     def macro(self, at: int, target: Node | None, function: str, arguments: tuple[Node, ...]) -> Node:
         try:
@@ -340,23 +342,33 @@ class _Parser:
         field = token.text.strip("`")
         if optional or token.kind == "quoted" or self.token.kind != "(":
             return Select(id=self.id(), at=dot.at, operand=node, field=field, optional=optional)
-        paren = self.token
-        return self.macro(paren.at, node, field, self.arguments())
+        return self.called(node, field)
 
-    def arguments(self) -> tuple[Node, ...]:
-        self.expect("(")
+    def called(self, target: Node | None, function: str) -> Node:
+        """A call, or what it is expanded to: if it is a macro, the server does that with what it could read of it."""
+        paren = self.expect("(")
         found: list[Node] = []
-        if self.token.kind != ")":
-            found.append(self.expression(0, "("))
-            while self.accept(","):
-                found.append(self.expression(0))
-        if self.token.kind == "end":
-            # The server's parser goes on, and expands the macro that this may be.
-            if not any(each.at == self.token.at for each in self.problems):
-                self.fail("missing ')' at '<EOF>'")
-        else:
-            self.expect(")")
-        return tuple(found)
+        try:
+            self.arguments(found)
+        except _Stop as stop:
+            stop.read = self.macro(paren.at, target, function, tuple(found))
+            raise
+        return self.macro(paren.at, target, function, tuple(found))
+
+    def arguments(self, found: list[Node]) -> None:
+        """Adds to `found` what stands before the closing parenthesis."""
+        context = "("
+        while self.token.kind != ")" or found:
+            found.append(self.nothing(self.token.at))
+            try:
+                found[-1] = self.expression(0, context)
+            except _Stop as stop:
+                found[-1] = stop.read or found[-1]
+                raise
+            context = ""
+            if not self.accept(","):
+                break
+        self.expect(")")
 
     def list(self) -> Node:
         bracket = self.expect("[")
