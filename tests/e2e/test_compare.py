@@ -147,7 +147,7 @@ def test_predicted_equals_refused_and_each_difference_has_its_cause(plane: Clust
     story = Story(plane, tmp_path)
     story.policy("latest")
     flags = ("--policies", story.file, "--exemptions", story.exemptions, "--snapshot", story.snapshot)
-    installed = Installation(plane, tmp_path, *flags, "--budget-ms", "500")
+    installed = Installation(plane, tmp_path, *flags)
     try:
         installed.register(probe="probing")
         _before(story, installed)

@@ -40,7 +40,7 @@ def controlled(binaries: Binaries) -> Iterator[Cluster]:
 
 def test_a_deployment_and_its_pods(controlled: Cluster, tmp_path: Path) -> None:
     controlled.namespace("shop")
-    installed = Installation(controlled, tmp_path, "--budget-ms", "500")
+    installed = Installation(controlled, tmp_path)
     try:
         # The controller-manager makes the ServiceAccount without which no pod is created.
         wait_for(

@@ -69,7 +69,7 @@ def creations(cluster: Cluster, namespace: str) -> list[Event]:
 @pytest.fixture
 def installed(namespace: str, install: Make) -> Installation:
     """One replica, registered. A busy machine is no reason for an incomplete review: budget 500 ms."""
-    made: Installation = install("--budget-ms", "500")
+    made: Installation = install()
     made.register(probe=namespace)
     return made
 
@@ -218,7 +218,7 @@ def served(replica: Webhook) -> str:
 
 def test_one_of_two_is_ended_during_2000_writes(cluster: Cluster, namespace: str, install: Make) -> None:
     """SIGTERM, and only later the Service's endpoints, as in a cluster: nothing is lost."""
-    both: Installation = install("--budget-ms", "500", replicas=2)
+    both: Installation = install(replicas=2)
     both.register(probe=namespace)
     leaving, staying = both.replicas
     before = len(creations(cluster, namespace))

@@ -80,7 +80,7 @@ def config_map(name: str, *, team: bool) -> dict[str, Any]:
 def test_params_and_scope(cluster: Cluster, new_namespace: Make, install: Make, tmp_path: Path) -> None:
     policies = tmp_path / "policies.yaml"
     policies.write_text(POLICIES)
-    installed = install("--policies", policies, "--budget-ms", "500")
+    installed = install("--policies", policies)
     shop, legacy = new_namespace(), new_namespace()
     installed.register(probe=shop)
     path = "/api/v1/namespaces/{}/configmaps"

@@ -75,7 +75,7 @@ def installed(
     policies.mkdir()
     text = as_yaml(manifests(namespace, by_binding=getattr(request, "param", "") == "by binding"))
     (policies / "policies.yaml").write_text(text)
-    made: Installation = install("--budget-ms", "500", "--policies", policies)
+    made: Installation = install("--policies", policies)
     made.register(probe=namespace)
     cluster.kubectl("apply", "-f", "-", input=text)
     yield made

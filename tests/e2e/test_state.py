@@ -44,7 +44,7 @@ def test_labels_of_namespaces_from_a_snapshot(
     snapshot = tmp_path / "namespaces.yaml"
     snapshot.write_text(cluster.kubectl("get", "namespaces", "-o", "yaml").stdout)
     unknown = new_namespace(**level)
-    installed: Installation = install("--budget-ms", "500", "--snapshot", snapshot)
+    installed: Installation = install("--snapshot", snapshot)
     installed.register(probe=plain)
 
     answer, annotations = create(cluster, labelled, "known")

@@ -166,7 +166,7 @@ def test_predicted_is_denied_and_nothing_else(plane: Cluster, tmp_path: Path) ->
     for namespace in ("shop", "bank", "lab", "ops", "probing"):
         plane.namespace(namespace)
     log = Log(plane)
-    installed = Installation(plane, tmp_path, "--budget-ms", "500")
+    installed = Installation(plane, tmp_path)
     try:
         installed.register(probe="probing")
         before = log.send_all(prefix="")

@@ -99,7 +99,7 @@ def test_opened_kept_open_while_blind_closed_and_reopened(
     (tmp_path / "alertmanager").mkdir()
     with alertmanager.running(programs, tmp_path / "alertmanager") as (address, receiver):
         tickets = Tickets(controlled, tmp_path / "tickets", "--alertmanager", address)
-        installed = Installation(controlled, tmp_path, "--budget-ms", "500")
+        installed = Installation(controlled, tmp_path)
         try:
             wait_for(
                 "a pod may be created",

@@ -84,7 +84,7 @@ class Scene:
 @pytest.fixture(scope="module")
 def installed(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installation]:
     """The webhook for all tests of this file. A busy machine is no reason for an incomplete review: budget 500 ms."""
-    made = Installation(cluster, tmp_path_factory.mktemp("webhook"), "--budget-ms", "500")
+    made = Installation(cluster, tmp_path_factory.mktemp("webhook"))
     try:
         made.register(probe=cluster.namespace("warnings"))
         yield made

@@ -24,6 +24,8 @@ from tests.e2e.plane.forwarder import Forwarder
 from webhook.annotations import REVIEWED, WEBHOOK_NAME
 
 NAMESPACE = SERVICE = "wouldblock"
+PATIENT = ("--budget-ms", "500", "--max-wait-ms", "5000")
+"""How busy the machine is decides over no answer."""
 CONFIGURATIONS = "/apis/admissionregistration.k8s.io/v1/validatingwebhookconfigurations"
 
 
@@ -94,7 +96,8 @@ class Installation:
     """The webhook as a cluster has it. One at a time: it sees all namespaces, under its own name."""
 
     def __init__(self, cluster: Cluster, folder: Path, *arguments: str | Path, replicas: int = 1) -> None:
-        """`arguments` go to `serve`; its `--policies` to `webhook-config` as well. Not registered yet."""
+        """`arguments` go to `serve`, and before `PATIENT`; its `--policies` to `webhook-config` as well. Not registered
+        yet."""
         self.cluster = cluster
         self.folder = folder
         self.arguments = arguments
@@ -124,7 +127,9 @@ class Installation:
         wouldblock("certs", "issue", "--out", self.certificates, *names, *arguments)
 
     def add_replica(self) -> Webhook:
-        made = Webhook(self.certificates, *self.arguments, log=self.folder / f"serve-{len(self.replicas)}.log")
+        made = Webhook(
+            self.certificates, *PATIENT, *self.arguments, log=self.folder / f"serve-{len(self.replicas)}.log"
+        )
         self.replicas.append(made)
         self.forwarder.backends = (*self.forwarder.backends, made.port)
         return made
