@@ -10,12 +10,14 @@ import pytest
 from benchmarks import audit_facts
 from tests.audit.estate import owners_of
 from webhook.audit.fact import Ours
+from webhook.audit.report import queries
 from webhook.audit.report.build import build
 from webhook.audit.report.standing import Catalogue
 from webhook.audit.table import engine, store
 
 MEMORY = "100MB"
 """A quarter of what there is, for a tenth of the workloads that have to fit."""
+LIMITS = "SELECT split_part(current_setting('memory_limit'), '.', 1), current_setting('threads')"
 
 
 def test_many_violating_workloads_fit_into_little_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -24,7 +26,11 @@ def test_many_violating_workloads_fit_into_little_memory(tmp_path: Path, monkeyp
     store.put(tmp_path / "facts", rows, store.Source(Ours(("check.wouldblock.dev",))))
     monkeypatch.setattr(engine, "connect", partial(engine.connect, memory=MEMORY))
     with engine.open_facts(tmp_path / "facts") as facts:
+        limits = facts.execute(LIMITS).fetchall()
         report = build(facts, owners=owners_of({}), catalogue=Catalogue())
+        tables = {row[0] for row in facts.execute("SELECT table_name FROM duckdb_tables()").fetchall()}
+        assert tables.isdisjoint({*queries.FOUND, *queries.TAKEN}), "they are held beside the report"
+        assert facts.execute(LIMITS).fetchall() == limits, "they are as before"
         (counted,) = facts.execute(
             "SELECT count(DISTINCT (namespace, root_name)) FROM findings WHERE result = 'violation'"
         ).fetchall()

@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import contextlib
 import datetime
-import json
 import shutil
 import sys
 import time
@@ -80,7 +79,8 @@ def run(args: argparse.Namespace) -> int:
     catalogue = Catalogue(evidence.records_of(args))
     if not args.follow:
         with tables.opened(args) as (facts, unreadable):
-            return _show(args, _build(args, facts, owners, catalogue), unreadable)
+            report = _build(args, facts, owners, catalogue)
+        return _show(args, report, unreadable)
     if args.facts or args.output in ("csv", "parquet"):
         raise UserError("--follow is for logs, and for --html, or --output text, json or markdown")
     code = cli.FINE
@@ -137,9 +137,10 @@ def _page(args: argparse.Namespace, report: Report) -> None:
 def _print(args: argparse.Namespace, report: Report) -> None:
     match args.output:
         case "json":
-            print(json.dumps(export.as_json(report), indent=None if args.follow else 2))
+            sys.stdout.writelines(export.as_json(report, indent=None if args.follow else 2))
+            print()
         case "csv":
-            print(export.as_csv(report), end="")
+            export.write_csv(report, sys.stdout)
         case "markdown":
             print(export.as_markdown(report, top=args.top), end="")
         case "parquet":

@@ -17,7 +17,7 @@ from webhook.audit.report.covering import Covered
 from webhook.audit.report.figures import Day, Denial, Report, Time, Totals, Window
 from webhook.audit.report.standing import Catalogue, moment, standings
 from webhook.audit.report.tables import Tables
-from webhook.audit.report.workloads import ALL, Gathered, Selection, gather
+from webhook.audit.report.workloads import ALL, Gathered, Hit, Selection, gather
 from webhook.audit.tickets.settle import DEFAULTS, Proof
 
 if TYPE_CHECKING:
@@ -59,7 +59,7 @@ def build(
     denials = covering.denials(facts, covers)
     days = trend.days_of(window)
     tables = Tables(gathered, owners=owners, catalogue=catalogue, covered=covered, days=days, since=since)
-    trend_ = _trend(days, gathered, covered)
+    trend_ = _trend(days, tables.hits, covered)
     return Report(
         window=window,
         new_since=since if since <= end else None,
@@ -95,8 +95,8 @@ def _totals(gathered: Gathered, denials: Sequence[Denial]) -> Totals:
     )
 
 
-def _trend(days: Sequence[datetime.date], gathered: Gathered, covered: Covered) -> tuple[Day, ...]:
-    opened, closed = trend.spans(gathered.hits)
+def _trend(days: Sequence[datetime.date], hits: Sequence[Hit], covered: Covered) -> tuple[Day, ...]:
+    opened, closed = trend.spans(hits)
     new, settled = Counter(opened), Counter(closed)
     return tuple(
         Day(
@@ -107,5 +107,5 @@ def _trend(days: Sequence[datetime.date], gathered: Gathered, covered: Covered) 
             reviewed=covered.days.get(day, (0, 0))[0],
             writes=covered.days.get(day, (0, 0))[1],
         )
-        for day, count in zip(days, trend.open_on(days, gathered.hits), strict=True)
+        for day, count in zip(days, trend.open_on(days, hits), strict=True)
     )

@@ -9,8 +9,10 @@ from __future__ import annotations
 import csv
 import datetime
 import io
+import json
 from collections.abc import Iterator, Mapping
-from typing import Any
+from itertools import islice
+from typing import Any, TextIO
 
 import msgspec
 
@@ -45,20 +47,17 @@ COLUMNS: Mapping[str, str] = {
 """Columns of CSV and Parquet with their types; `audit_id` names the latest violating write in the log."""
 
 
-def as_json(report: Report) -> dict[str, Any]:
-    """The report as JSON values; every coverage has its `share`, null for 0 of 0. Times are RFC 3339 in UTC."""
+def as_json(report: Report, *, indent: int | None = None) -> Iterator[str]:
+    """The report as JSON, piece by piece; each coverage has its `share`, null for 0 of 0. Times are RFC 3339 in UTC."""
+    return json.JSONEncoder(indent=indent, default=_plain).iterencode(report)
 
-    def with_shares(value: Any) -> Any:
-        if isinstance(value, Coverage):
-            return {**{name: getattr(value, name) for name in value.__struct_fields__}, "share": value.share}
-        if isinstance(value, msgspec.Struct):
-            return {name: with_shares(getattr(value, name)) for name in value.__struct_fields__}
-        if isinstance(value, tuple):
-            return [with_shares(each) for each in value]
-        return value
 
-    plain: dict[str, Any] = msgspec.to_builtins(with_shares(report))
-    return plain
+def _plain(value: Any) -> Any:
+    """What JSON does not know, one level of it."""
+    if not isinstance(value, msgspec.Struct):
+        return msgspec.to_builtins(value)
+    fields = {name: getattr(value, name) for name in value.__struct_fields__}
+    return {**fields, "share": value.share} if isinstance(value, Coverage) else fields
 
 
 def rows(report: Report) -> Iterator[dict[str, Any]]:
@@ -90,14 +89,12 @@ def rows(report: Report) -> Iterator[dict[str, Any]]:
             }
 
 
-def as_csv(report: Report) -> str:
+def write_csv(report: Report, file: TextIO) -> None:
     """RFC 4180 with a head; every cell is harmless in a spreadsheet."""
-    written = io.StringIO()
-    writer = csv.writer(written)
+    writer = csv.writer(file)
     writer.writerow(COLUMNS)
     for row in rows(report):
         writer.writerow([_cell(row[name]) for name in COLUMNS])
-    return written.getvalue()
 
 
 def _cell(value: Any) -> str:
@@ -126,10 +123,16 @@ def as_parquet(report: Report) -> bytes:
 
     types = {"text": pa.string(), "bool": pa.bool_(), "time": pa.timestamp("us", tz="UTC"), "int": pa.int64()}
     schema = pa.schema([pa.field(name, types[kind], nullable=False) for name, kind in COLUMNS.items()])
-    found = [{name: _storable(value) for name, value in row.items()} for row in rows(report)]
+    found = ({name: _storable(value) for name, value in row.items()} for row in rows(report))
     written = io.BytesIO()
-    pq.write_table(pa.Table.from_pylist(found, schema=schema), written, compression="zstd")
+    with pq.ParquetWriter(written, schema, compression="zstd") as writer:
+        while some := list(islice(found, _ROWS)):
+            writer.write_table(pa.Table.from_pylist(some, schema=schema))
     return written.getvalue()
+
+
+_ROWS = 20_000
+"""That are in Python at once."""
 
 
 def _storable(value: Any) -> Any:

@@ -149,7 +149,7 @@ class Client(Struct, frozen=True, kw_only=True):
     last: Time | None = None
 
 
-class Found(Struct, frozen=True, kw_only=True):
+class Found(Struct, frozen=True, kw_only=True, gc=False):
     """One policy's finding on one workload."""
 
     policy: str
@@ -174,7 +174,7 @@ class Found(Struct, frozen=True, kw_only=True):
         return self.status in BLOCKED
 
 
-class Workload(Struct, frozen=True, kw_only=True):
+class Workload(Struct, frozen=True, kw_only=True, gc=False):
     """One workload with everything that was found. `name` empty: writes that no workload is known of."""
 
     cluster: str

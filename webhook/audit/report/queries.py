@@ -92,7 +92,6 @@ SELECT root, actor.client, actor."user" FROM (
 """
 """Who wrote the workload itself last: where only controllers made what violates, that is theirs."""
 
-NO_TRIALS = "DROP TABLE report_trial"
 
 AGAIN = f"""
 CREATE OR REPLACE TEMP TABLE report_again AS
@@ -248,6 +247,20 @@ WHERE operation = 'DELETE' AND resource = 'namespaces' AND "group" = '' AND subr
 GROUP BY ALL
 """
 """When whole namespaces were."""
+
+FOUND = ("report_trial", "report_born", "report_pair", "report_bound", "report_write")
+"""Tables that nobody needs any more when it comes to `READ`."""
+TAKEN = ("report_part", "report_shown", "report_later", "report_actor", "report_root")
+"""And those behind it."""
+
+BATCHES = """
+SELECT min(root), max(root) FROM (
+    SELECT root, sum(parts) OVER (ORDER BY root) // 10_000 AS batch FROM (
+        SELECT root, count(*) AS parts FROM report_root LEFT JOIN report_part USING (root) GROUP BY ALL
+    )
+) GROUP BY batch ORDER BY ALL
+"""
+"""Workloads of which everything can be held at once: the first and the last of each batch."""
 
 _HIDDEN = "greatest(part.not_comparable, part.unreviewed)"
 

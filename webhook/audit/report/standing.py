@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import datetime
 from collections.abc import Iterable, Iterator
+from functools import lru_cache, reduce
 from itertools import groupby
-from operator import itemgetter
+from operator import itemgetter, or_
 from sys import intern
 from typing import TYPE_CHECKING, Any
 
@@ -26,8 +27,9 @@ from webhook.policy import PolicyRecord, SetRecord
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
 
-_MANY = 5_000
-"""Workloads of which everything is fetched at once."""
+_READING = "96MB", 1
+"""Memory and threads of DuckDB while its answer is read: twice what that needs with one thread, for what is read needs
+the rest. What DuckDB has found lies on disk meanwhile."""
 EPOCH = datetime.datetime(1970, 1, 1, tzinfo=datetime.UTC)
 Root = tuple[str, str, str, str, str]
 """(cluster, namespace, kind, name, resource); the last only where there is no name."""
@@ -62,7 +64,7 @@ class Catalogue:
         return not self.policies or any(covers(each.match, *combination) for each in self.policies.values())
 
 
-class Standing(Struct, frozen=True):
+class Standing(Struct, frozen=True, gc=False):
     """One workload and one policy. `found` is None where it was only exempted or not comparable."""
 
     root: Root
@@ -100,8 +102,9 @@ def standings(
         facts, "report_seed", columns, [(*each.root, each.policy, each.since.isoformat()) for each in seeded.values()]
     )
     facts.execute(queries.ROOTS)
-    for query in (queries.TRIALS, queries.BORN, queries.ACTORS, queries.NO_TRIALS):
-        facts.execute(query)
+    facts.execute(queries.TRIALS)
+    facts.execute(queries.BORN)
+    facts.execute(queries.ACTORS)
     seen = facts.execute(queries.SEEN).fetchall()
     sources = {row[0] for row in seen}
     together = "wouldblock" in sources and len(sources - {"denial"}) > 1
@@ -115,6 +118,7 @@ def standings(
     facts.execute(queries.LATEST)
     facts.execute(queries.LATER)
     gone = {tuple(row[:4]): row[4] for row in facts.execute(queries.GONE).fetchall()}
+    _drop(facts, queries.FOUND)
     emptied = {(row[0], row[1]): row[2] for row in facts.execute(queries.NAMESPACES_GONE).fetchall()}
     for (root, policy), rows in groupby(_read(facts), key=itemgetter(0, 1)):
         seeded.pop((root, policy), None)
@@ -128,16 +132,30 @@ def standings(
 
 def _read(facts: DuckDBPyConnection) -> Iterator[tuple[Root, str, _Row]]:
     """Some workloads at a time: of all of them together the texts are more than memory may hold."""
-    (count,) = facts.execute("SELECT count(*) FROM report_root").fetchall()[0]
-    for first in range(1, count + 1, _MANY):
-        for row in facts.execute(queries.READ, {"first": first, "last": first + _MANY - 1}).fetchall():
+    (before,) = facts.execute("SELECT current_setting('memory_limit'), current_setting('threads')").fetchall()
+    batches = facts.execute(queries.BATCHES).fetchall()
+    _bound(facts, *_READING)
+    for first, last in batches:
+        for row in facts.execute(queries.READ, {"first": first, "last": last}).fetchall():
             cluster, namespace, kind, name, resource, policy, part, *rest = row
             # What is in many rows is held once.
             root = intern(cluster), intern(namespace), intern(kind), name, intern(resource)
             yield root, intern(policy), _Row(intern(part), *rest)
+    _drop(facts, queries.TAKEN)
+    _bound(facts, *before)
 
 
-class _Row(Struct, frozen=True):
+def _bound(facts: DuckDBPyConnection, memory: str, threads: int) -> None:
+    facts.execute(f"SET memory_limit = '{memory}'; SET threads = {threads}")
+
+
+def _drop(facts: DuckDBPyConnection, tables: Iterable[str]) -> None:
+    """The memory is for others."""
+    for table in tables:
+        facts.execute(f"DROP TABLE {table}")
+
+
+class _Row(Struct, frozen=True, gc=False):
     part: str
     violated: int | None
     remnant: int | None
@@ -236,20 +254,25 @@ def _standing(root: Root, policy: str, rows: list[_Row], ended: int, proof: Proo
     found = Found(
         policy=policy,
         status=workload.status,
-        why=workload.why,
+        why=intern(workload.why),
         first=at(min(row.first or 0 for row in bad)),
         last=at(newest.last or 0),
         writes=sum(row.bad for row in bad),
         errors=sum(row.errors for row in bad),
         preexisting=bool(newest.preexisting),
-        sources=tuple(each for bit, each in enumerate(queries.SOURCES) if any(row.sources >> bit & 1 for row in bad)),
-        message=newest.message or "",
-        client=client,
-        user=(by_hand.user if by_hand else actor_user) or newest.any_user or "",
+        sources=_sources(reduce(or_, (row.sources for row in bad))),
+        message=intern(newest.message or ""),
+        client=intern(client),
+        user=intern((by_hand.user if by_hand else actor_user) or newest.any_user or ""),
         audit_id=newest.audit_id or "",
         settled=settled.date() if settled else None,
     )
     return Standing(root, policy, found, exempted, incomparable, workload)
+
+
+@lru_cache
+def _sources(bits: int) -> tuple[str, ...]:
+    return tuple(each for bit, each in enumerate(queries.SOURCES) if bits >> bit & 1)
 
 
 def _part(row: _Row) -> Part:

@@ -32,7 +32,8 @@ class Tables:
         since: Time,
     ) -> None:
         self._gathered = gathered
-        self._hits = gathered.hits
+        self.hits = gathered.hits
+        """All that the tables are made of."""
         self._owners = owners
         self._catalogue = catalogue
         self._covered = covered
@@ -40,7 +41,7 @@ class Tables:
         self._since = since
 
     def policies(self) -> tuple[Policy, ...]:
-        groups = _grouped(self._hits, lambda hit: hit[1].policy)
+        groups = _grouped(self.hits, lambda hit: hit[1].policy)
         exempted, incomparable = self._gathered.exempted_by, self._gathered.incomparable_by
         rows = []
         for policy in {*groups, *exempted, *incomparable}:
@@ -74,7 +75,7 @@ class Tables:
         return tuple(sorted(rows, key=lambda row: (-row.workloads, rank(row.severity), row.id)))
 
     def teams(self) -> tuple[Team, ...]:
-        groups = _grouped(self._hits, lambda hit: hit[0].owner)
+        groups = _grouped(self.hits, lambda hit: hit[0].owner)
         places: dict[str, list[tuple[str, str]]] = {}
         sources: dict[str, set[str]] = {}
         for place in self._covered.by_namespace:
@@ -104,7 +105,7 @@ class Tables:
         return tuple(sorted(rows, key=lambda row: (-row.workloads, rank(row.severity), not row.name, row.name)))
 
     def namespaces(self) -> tuple[Namespace, ...]:
-        groups = _grouped(self._hits, lambda hit: (hit[0].cluster, hit[0].namespace))
+        groups = _grouped(self.hits, lambda hit: (hit[0].cluster, hit[0].namespace))
         rows = []
         for cluster, name in {*groups, *self._covered.by_namespace}:
             hits = groups.get((cluster, name), [])
@@ -128,7 +129,7 @@ class Tables:
 
     def clients(self) -> tuple[Client, ...]:
         rows = []
-        blocked = [(workload, found) for workload, found in self._hits if found.blocked]
+        blocked = [(workload, found) for workload, found in self.hits if found.blocked]
         for name, hits in _grouped(blocked, lambda hit: hit[1].client).items():
             rows.append(
                 Client(

@@ -23,7 +23,7 @@ Status = Literal["open", "unproven", "fixed", "exempted", "gone"]
 SETTLED: tuple[Status, ...] = ("fixed", "exempted", "gone")
 
 
-class Part(Struct, frozen=True, kw_only=True):
+class Part(Struct, frozen=True, kw_only=True, gc=False):
     """What is known of one part of a workload: of the object itself, of its pods, of their subresources."""
 
     violated: Time | None = None
@@ -42,7 +42,7 @@ class Part(Struct, frozen=True, kw_only=True):
     """Why not."""
 
 
-class Workload(Struct, frozen=True, kw_only=True):
+class Workload(Struct, frozen=True, kw_only=True, gc=False):
     """One workload of a ticket."""
 
     kind: str = ""
