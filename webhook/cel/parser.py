@@ -359,11 +359,11 @@ class _Parser:
         """Adds to `found` what stands before the closing parenthesis."""
         context = "("
         while self.token.kind != ")" or found:
-            found.append(self.nothing(self.token.at))
             try:
-                found[-1] = self.expression(0, context)
+                found.append(self.expression(0, context))
             except _Stop as stop:
-                found[-1] = stop.read or found[-1]
+                last = self.tokens[self.index - 2 if self.tokens[self.index - 1].kind == "." else self.index - 1]
+                found.append(stop.read or self.nothing(self.token.at if last.kind in ("(", ",") else last.at))
                 raise
             context = ""
             if not self.accept(","):
