@@ -16,8 +16,8 @@ from hypothesis import strategies as st
 from tests.audit import estate
 from webhook.audit.report import export, text
 from webhook.audit.report.figures import Report
-from webhook.audit.report.page import markup, render
-from webhook.audit.report.page.tables import short_names
+from webhook.audit.report.page import document, markup, render, tables
+from webhook.audit.report.page.tables import DETAILS, Detail, short_names
 from webhook.audit.report.text import Column, cell_width, fitted
 from webhook.cli import main
 
@@ -58,6 +58,26 @@ def test_json_holds_all_figures(report: Report) -> None:
     assert shown["coverage"]["share"] == report.coverage.share
     assert all("share" in each["coverage"] for each in shown["teams"] + shown["namespaces"] + shown["policies"])
     assert sum(each["workloads"] for each in shown["teams"]) == report.totals.workloads
+
+
+def test_a_page_that_cannot_be_small_is_made_once(report: Report, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The details that are passed over would not have fitted."""
+    made: list[Detail] = []
+
+    def page(_report: Report, detail: Detail, _title: str, _generated: str) -> str:
+        made.append(detail)
+        return "x" * (document.BUDGET + 1)
+
+    monkeypatch.setattr(document, "_page", page)
+    render(report)
+    assert made == list(DETAILS)
+    made.clear()
+    monkeypatch.setattr(document, "BUDGET", report.totals.workloads * 60)
+    render(report)
+    assert made == [DETAILS[-1]]
+    monkeypatch.undo()
+    least = min(len(tables._workload(each, DETAILS[1], {})) for each in report.workloads if each.policies)
+    assert least > document._ROW
 
 
 def test_terminal_lines_fit(report: Report) -> None:

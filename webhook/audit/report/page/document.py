@@ -12,6 +12,8 @@ from webhook.audit.report.page.tables import DETAILS, Detail
 
 BUDGET = 1_000_000
 """Bytes. The list of workloads says less of each before the page grows beyond."""
+_ROW = 60
+"""Bytes that a workload takes at least, but for the last of the details."""
 LISTED = 50_000
 """Workloads on one page. Of more, the worst are listed, and the page says so."""
 
@@ -19,7 +21,8 @@ LISTED = 50_000
 def render(report: Report, *, title: str = "", generated: str = "") -> str:
     """The page. `title`: of what; `generated`: by what and when, for the foot of the page."""
     page = ""
-    for detail in DETAILS:
+    listed = min(LISTED, report.totals.workloads)
+    for detail in DETAILS if listed * _ROW < BUDGET else DETAILS[-1:]:
         page = _page(report, detail, title, generated)
         if len(page.encode()) <= BUDGET:
             break
