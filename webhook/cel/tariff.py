@@ -15,7 +15,7 @@ from webhook.cel.library.formats import Format
 from webhook.cel.library.net import CIDR, IP
 from webhook.cel.overload import Overload
 from webhook.cel.patterns import Pattern
-from webhook.cel.values import NONE, Map, Optional
+from webhook.cel.values import NONE, Map, Optional, key_from
 
 LIMIT: Final = 1_000_000
 """Units that one expression, or one variable, may cost (`apiserver pkg/apis/cel`)."""
@@ -55,7 +55,7 @@ def traversal(value: Any) -> int:
     if value.__class__ is bytes:
         return len(value) // 10
     if value.__class__ in (dict, Map):
-        return sum(traversal(key) + traversal(element) for key, element in value.items())
+        return sum(traversal(key_from(key)) + traversal(element) for key, element in value.items())
     return 1
 
 
