@@ -131,7 +131,7 @@ def as_parquet(report: Report) -> bytes:
     return written.getvalue()
 
 
-_ROWS = 20_000
+_ROWS = 5_000
 """That are in Python at once."""
 
 
