@@ -13,7 +13,8 @@ import pytest
 from webhook.cel import codegen, direct
 from webhook.cel.activation import Activation
 from webhook.cel.check import check
-from webhook.cel.codegen import Body, Context
+from webhook.cel.codegen import Body
+from webhook.cel.context import Context
 from webhook.cel.emit import Module
 from webhook.cel.env import policy_env
 from webhook.cel.error import Crash

@@ -54,8 +54,6 @@ from webhook.cel.tree import (
 )
 from webhook.cel.values import TypeValue
 
-__all__ = ["Body", "Context", "generate"]
-
 _BLOCKS: Final = 6
 """Nesting of blocks beyond which a node moves to a function of its own: CPython allows 20, and each takes up to two."""
 

@@ -35,7 +35,8 @@ from typing import Final
 
 from webhook.cel import calls, runtime
 from webhook.cel.check import LOCAL, Checked
-from webhook.cel.codegen import Body, Context, generate
+from webhook.cel.codegen import Body, generate
+from webhook.cel.context import Context
 from webhook.cel.env import VARIABLES
 from webhook.cel.facts import NOT_CONSTANT, Facts, children, operands
 from webhook.cel.tree import Call, Conditional, Fold, Has, Ident, Index, Logic, Node, Select
