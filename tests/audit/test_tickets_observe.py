@@ -236,6 +236,19 @@ def test_a_cut_write_without_a_time_may_be_the_latest() -> None:
     assert (change.kind, change.after.workloads[0].status) == ("update", "unproven")
 
 
+def test_of_writes_that_lost_their_time_the_same_one_is_told_each_time() -> None:
+    why = set()
+    for causes in (("truncated", "failed_open"), ("failed_open", "truncated")):
+        stored: dict[str, Ticket] = {}
+        run(stored, violated().rows)
+        lost = [row | {"time": None, "day": None} for each in causes for row in later(result=each)]
+        for number, row in enumerate(lost):
+            row["request"] = 77 + number
+        (change,) = run(stored, [*later(hours=24), *lost])
+        why.add(change.after.workloads[0].why)
+    assert len(why) == 1, why
+
+
 def test_a_set_that_found_it_before_is_trusted_without_its_manifest() -> None:
     stored: dict[str, Ticket] = {}
     known = [record(digest="set-5")]

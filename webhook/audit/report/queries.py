@@ -223,8 +223,8 @@ SELECT {_KEY},
     count(*) FILTER (seen AND (counted IS NULL OR time > counted)) AS passes,
     min(time) FILTER (seen AND (counted IS NULL OR time > counted)) AS passed_from,
     max(time) FILTER (NOT seen) AS blind,
-    arg_max(CASE WHEN result = 'reviewed' THEN 'unknown_set' ELSE result END, time) FILTER (NOT seen) AS cause
-FROM later
+    arg_max(cause, (time, cause)) FILTER (NOT seen) AS cause
+FROM (SELECT *, CASE WHEN result = 'reviewed' THEN 'unknown_set' ELSE result END AS cause FROM later)
 GROUP BY ALL
 """  # noqa: S608
 """What was written later: whether it passed, or was not seen. A review counts only by a set that held the policy."""
