@@ -58,6 +58,8 @@ def equals(one: Any, other: Any) -> bool:
     if kind is dict or kind is Map:
         if not isinstance(other, dict) or len(one) != len(other):
             return False
+        if kind is dict:  # its keys are strings, which nothing else equals
+            return all(key in other and _element_equals(value, other[key]) for key, value in one.items())
         return all(_held_equally(value, at_key(other, key)) for key, value in one.items())
     if kind is Optional:
         if other.__class__ is not Optional:
