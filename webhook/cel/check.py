@@ -33,6 +33,7 @@ from webhook.cel.tree import (
     Node,
     Select,
     SortBy,
+    bare,
     qualified_name,
 )
 from webhook.cel.types import (
@@ -135,7 +136,7 @@ class Checker:
             for scope in reversed(self.scopes):
                 if name in scope:
                     return LOCAL, scope[name]
-        name = name.removeprefix(".")
+        name = bare(name)
         if name in self.env.variables:
             return name, self.env.variables[name]
         if name in TYPES:
@@ -211,7 +212,7 @@ class Checker:
     def call(self, node: Call) -> Type:
         arguments = tuple([self.check(argument) for argument in node.arguments])
         if node.target is None:
-            function = node.function.removeprefix(".")
+            function = bare(node.function)
             if function not in self.env.functions:
                 return self.undeclared(node.at, node.function)
             return self.resolve(node, function, arguments, node.arguments)
@@ -322,7 +323,7 @@ class Checker:
         return more_general(before, type) if self.bindings.assignable(before, type) else DYN
 
     def message(self, node: Message) -> Type:
-        name = node.name.removeprefix(".")
+        name = bare(node.name)
         made = NO_VALUES.get(name, TYPES.get(name))
         if made is None and name in self.env.objects:
             made = Type("object", name)

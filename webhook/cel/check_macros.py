@@ -12,7 +12,7 @@ from webhook.cel.types import BOOL, DYN, ERROR, INT, Type, list_of, map_of
 if TYPE_CHECKING:
     from webhook.cel.check import Checker
 
-_TWICE: Final = 100
+TWICE: Final = 100
 """Problems that are told a second time, at most: each of nested macros doubles them."""
 
 
@@ -78,7 +78,7 @@ def _variables(checker: Checker, node: Fold, type: Type) -> tuple[Type, Type]:
 def bind(checker: Checker, node: Bind) -> Type:
     before, made = len(checker.problems), checker.bindings.made
     target = checker.check(node.target)
-    again, fresh = checker.problems[before:][:_TWICE], checker.bindings.made - made
+    again, fresh = checker.problems[before:][:TWICE], checker.bindings.made - made
     has = checker.resolve(node, "hasValue", (target,), member=True, record=False)
     checker.bindings.fresh()  # the empty range of the server's expansion
     # The server's expansion has the target twice, and says twice what is wrong with it.

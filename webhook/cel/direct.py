@@ -293,13 +293,14 @@ class _Direct:
         if constant is not NOT_CONSTANT:
             return self.body.constant(constant)
         resolved = self.checked.names.get(node.id)
-        if resolved is None and isinstance(node, Select) and not node.optional and node.id not in self.checked.raw:
+        plain = resolved is None and node.id not in self.checked.raw
+        if plain and isinstance(node, Select) and not node.optional:
             type = self.checked.type(node.operand)
             if type == VARIABLES:
                 return self._keep(f"variables {node.field}", self.body.variable(node.field))
             if type.kind != "optional":
                 return self._selected(node.operand, self.body.constant(node.field))
-        if resolved is None and isinstance(node, Index) and not node.optional and node.id not in self.checked.raw:
+        if plain and isinstance(node, Index) and not node.optional:
             type, key = self.checked.type(node.operand), self.facts[node.key.id].constant
             if type.kind != "optional" and key.__class__ is str:
                 return self._selected(node.operand, self.body.constant(key))

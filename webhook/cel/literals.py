@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from webhook.cel import runtime
 from webhook.cel.facts import may_not_hash
 from webhook.cel.library.messages import maker, optional_field
-from webhook.cel.tree import ListLiteral, MapLiteral, Message
+from webhook.cel.tree import ListLiteral, MapLiteral, Message, bare
 
 if TYPE_CHECKING:
     from webhook.cel.codegen import Body
@@ -45,4 +45,4 @@ def make_message(body: Body, node: Message, inner: list[str]) -> str:
 
 def made_by(node: Message) -> Callable[..., Any]:
     """The function that makes the message of its fields' values."""
-    return maker(node.name.removeprefix("."), tuple(field.name for field in node.fields))
+    return maker(bare(node.name), tuple(field.name for field in node.fields))

@@ -8,13 +8,13 @@ from typing import Final
 
 from webhook.cel.types import BOOL, BYTES, DOUBLE, DURATION, DYN, INT, STRING, TIMESTAMP, UINT, Type, list_of, map_of
 
-_PROTO: Final = "google.protobuf."
-ANY: Final = f"{_PROTO}Any"
-EMPTY: Final = f"{_PROTO}Empty"
+PROTO: Final = "google.protobuf."
+ANY: Final = f"{PROTO}Any"
+EMPTY: Final = f"{PROTO}Empty"
 _ROWS: Final = map_of(STRING, DYN)
 
 WRAPPERS: Final[Mapping[str, Type]] = {
-    f"{_PROTO}{name}Value": type
+    f"{PROTO}{name}Value": type
     for name, type in {
         "Bool": BOOL,
         "Bytes": BYTES,
@@ -31,9 +31,9 @@ WRAPPERS: Final[Mapping[str, Type]] = {
 
 WELL_KNOWN: Final[Mapping[str, Type]] = {
     ANY: DYN,
-    f"{_PROTO}Struct": _ROWS,
-    f"{_PROTO}Value": DYN,
-    f"{_PROTO}ListValue": list_of(DYN),
+    f"{PROTO}Struct": _ROWS,
+    f"{PROTO}Value": DYN,
+    f"{PROTO}ListValue": list_of(DYN),
     **{name: Type("wrapper", "", (held,)) for name, held in WRAPPERS.items()},
 }
 """Types whose names are not those of the values that they become."""
@@ -44,11 +44,11 @@ _TIME: Final = {"seconds": INT, "nanos": INT}
 _FIELDS: Final[Mapping[str, Mapping[str, Type]]] = {
     ANY: {"type_url": STRING, "value": BYTES},
     EMPTY: {},
-    f"{_PROTO}Timestamp": _TIME,
-    f"{_PROTO}Duration": _TIME,
-    f"{_PROTO}Struct": {"fields": _ROWS},
-    f"{_PROTO}ListValue": {"values": list_of(DYN)},
-    f"{_PROTO}Value": {
+    f"{PROTO}Timestamp": _TIME,
+    f"{PROTO}Duration": _TIME,
+    f"{PROTO}Struct": {"fields": _ROWS},
+    f"{PROTO}ListValue": {"values": list_of(DYN)},
+    f"{PROTO}Value": {
         "null_value": INT,
         "number_value": DOUBLE,
         "string_value": STRING,
@@ -61,11 +61,11 @@ _FIELDS: Final[Mapping[str, Mapping[str, Type]]] = {
     **{name: {} for name in ("bool", "bytes", "double", "int", "string", "uint")},
 }
 _BY_TYPE: Final[Mapping[Type, str]] = {
-    TIMESTAMP: f"{_PROTO}Timestamp",
-    DURATION: f"{_PROTO}Duration",
-    Type("null"): f"{_PROTO}NullValue",
-    list_of(DYN): f"{_PROTO}ListValue",
-    _ROWS: f"{_PROTO}Struct",
+    TIMESTAMP: f"{PROTO}Timestamp",
+    DURATION: f"{PROTO}Duration",
+    Type("null"): f"{PROTO}NullValue",
+    list_of(DYN): f"{PROTO}ListValue",
+    _ROWS: f"{PROTO}Struct",
 }
 
 

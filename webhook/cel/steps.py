@@ -56,16 +56,16 @@ def has(body: Body, node: Has, inner: list[str]) -> str:
 def index(body: Body, node: Index, inner: list[str]) -> str:
     if node.id in body.checked.raw:
         return _raw(body, node, inner[0], inner[1])
+    constant = body.facts[node.key.id].constant
     if node.optional or may_be_none(body, node):
         find = _finder(body, node)
-        if body.facts[node.key.id].constant is not NOT_CONSTANT:
+        if constant is not NOT_CONSTANT:
             return f"{find}({inner[0]}, {inner[1]})"
         first, again = body.held(inner[0])
         return f"(NONE if {first} is NONE else {find}({again}, {inner[1]}))"
     operand, key = body.checked.type(node.operand), body.checked.type(node.key)
-    if key.kind == "string" and operand.kind != "optional" and body.facts[node.key.id].constant is not NOT_CONSTANT:
+    if key.kind == "string" and operand.kind != "optional" and constant is not NOT_CONSTANT:
         return f"{body.subscripted(inner[0])}[{inner[1]}]"
-    constant = body.facts[node.key.id].constant
     general = body.module.helper(runtime.index)
     if constant.__class__ is int and constant >= 0 and operand.kind in ("dyn", "list"):
         first, again = body.held(inner[0])
@@ -105,7 +105,7 @@ def optional_path(body: Body, node: Node) -> tuple[Node, list[str]] | None:
         held = checked.type(node.operand)
         if node.id in checked.raw:
             return None
-        if held.name == "kubernetes.variables" or not (node.optional or held.kind == "optional"):
+        if held == VARIABLES or not (node.optional or held.kind == "optional"):
             return None  # what is stored may be an optional, but the way to it is none
         fields.append(node.field)
         if held.kind != "optional":

@@ -144,9 +144,9 @@ Node: TypeAlias = (
 )
 
 
-def bare(function: str) -> str:
+def bare(name: str) -> str:
     """What `.f` is called when it is found: `f`."""
-    return function.removeprefix(".")
+    return name.removeprefix(".")
 
 
 def qualified_name(node: Node) -> str | None:

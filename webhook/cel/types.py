@@ -11,9 +11,8 @@ import msgspec
 
 
 class Type(msgspec.Struct, frozen=True, cache_hash=True):
-    """`kind` is the name of a primitive, or `list map type optional wrapper opaque object parameter
-    dyn error`; `name` tells
-    opaque types, objects and parameters apart; `arguments` are the element types."""
+    """`kind` is the name of a primitive, or `list map type optional wrapper opaque object parameter dyn error`; `name`
+    tells opaque types, objects and parameters apart; `arguments` are the element types."""
 
     kind: str
     name: str = ""

@@ -4,6 +4,7 @@ that parse, format strings that fit their arguments, lists and maps of one type.
 from __future__ import annotations
 
 from webhook.cel.check import Checked
+from webhook.cel.check_macros import TWICE
 from webhook.cel.diagnostics import Diagnostic, Failed
 from webhook.cel.error import CelError
 from webhook.cel.facts import children
@@ -14,8 +15,6 @@ from webhook.cel.tree import Bind, Call, ListLiteral, Literal, MapLiteral, Node,
 from webhook.cel.types import Type, equivalent, unwrapped
 
 _MOMENTS = ("duration", "timestamp")
-_TWICE = 100
-"""As in `check_macros.py`."""
 
 
 def validate(checked: Checked) -> None:
@@ -49,7 +48,7 @@ def validate(checked: Checked) -> None:
                 visit(child, homogeneous)
                 if isinstance(node, Bind) and child is node.target:
                     # It stands twice in the server's expansion.
-                    problems.extend(problems[before:][:_TWICE])
+                    problems.extend(problems[before:][:TWICE])
         if isinstance(node, Call) and node.function == "format" and node.target is not None:
             _check_format(checked, node, problems)  # after those inside it
 

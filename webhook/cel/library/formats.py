@@ -45,9 +45,13 @@ class Format(Library):
 register(Format, "kubernetes.NamedFormat", "*cel.Format")
 
 
-def _shape(pattern: str, message: str, limit: int, *examples: str) -> Check:
-    """A length and a regular expression, reported as apimachinery's `RegexError` does."""
-    compiled, subdomain = re.compile(pattern, re.ASCII), re.compile(_SUBDOMAIN, re.ASCII)
+_is_subdomain: Final = re.compile(_SUBDOMAIN, re.ASCII).fullmatch
+
+
+def _shape(pattern: str, message: str, limit: int, *examples: str, of_subdomain: str = "") -> Check:
+    """A length and a regular expression, reported as apimachinery's `RegexError` does, or as `of_subdomain` what is a
+    subdomain at least."""
+    compiled = re.compile(pattern, re.ASCII)
     shown = ",  or ".join(f"'{example}'" for example in examples)
     text = f"{message} (e.g. {shown}, regex used for validation is '{pattern}')"
 
@@ -56,8 +60,7 @@ def _shape(pattern: str, message: str, limit: int, *examples: str) -> Check:
         if len(value.encode("utf-8", "replace")) > limit:
             problems.append(f"must be no more than {limit} bytes")
         if not compiled.fullmatch(value):
-            # Of a label that is a subdomain apimachinery knows what is wrong.
-            problems.append("must not contain dots" if pattern == _LABEL and subdomain.fullmatch(value) else text)
+            problems.append(of_subdomain if of_subdomain and _is_subdomain(value) else text)
         return problems
 
     return check
@@ -70,6 +73,7 @@ dns_1123_label: Final = _shape(
     63,
     "my-name",
     "123-abc",
+    of_subdomain="must not contain dots",
 )
 dns_1123_subdomain: Final = _shape(
     _SUBDOMAIN,

@@ -12,6 +12,7 @@ from webhook.cel.equality import Library
 from webhook.cel.error import CelError
 from webhook.cel.library.formats import Format
 from webhook.cel.library.time import SECOND, duration_text, timestamp_text
+from webhook.cel.messages import PROTO
 from webhook.cel.printed import printed
 from webhook.cel.values import (
     ABSENT,
@@ -27,8 +28,6 @@ from webhook.cel.values import (
     key_from,
     type_name,
 )
-
-_PROTO: Final = "google.protobuf."
 
 
 def maker(name: str, fields: tuple[str, ...]) -> Callable[..., Any]:
@@ -222,7 +221,7 @@ def _value(name: str, given: dict[str, Any]) -> Any:
 
 
 def _chosen(field: str, value: Any) -> Any:
-    while value.__class__ is Optional and value is not ABSENT and value.value is not ABSENT:
+    while value.__class__ is Optional and value.value is not ABSENT:
         value = value.value
     if field == "struct_value" and isinstance(value, dict):
         return _json(value)
@@ -238,20 +237,20 @@ def _chosen(field: str, value: Any) -> Any:
 
 
 _MAKERS: Final[dict[str, Callable[[str, dict[str, Any]], Any]]] = {
-    f"{_PROTO}Any": _any,
-    f"{_PROTO}Empty": _empty,
-    f"{_PROTO}Timestamp": _timestamp,
-    f"{_PROTO}Duration": _duration,
-    f"{_PROTO}Struct": _whole("fields", dict),
-    f"{_PROTO}ListValue": _whole("values", list),
-    f"{_PROTO}Value": _value,
-    f"{_PROTO}BoolValue": _wrapper("bool", False),
-    f"{_PROTO}BytesValue": _wrapper("[]uint8", b""),
-    f"{_PROTO}DoubleValue": _wrapper("float64", 0.0),
-    f"{_PROTO}FloatValue": _wrapper("float32", 0.0),
-    f"{_PROTO}Int32Value": _wrapper("int32", 0),
-    f"{_PROTO}Int64Value": _wrapper("int64", 0),
-    f"{_PROTO}StringValue": _wrapper("string", ""),
-    f"{_PROTO}UInt32Value": _wrapper("uint32", Uint(0)),
-    f"{_PROTO}UInt64Value": _wrapper("uint64", Uint(0)),
+    f"{PROTO}Any": _any,
+    f"{PROTO}Empty": _empty,
+    f"{PROTO}Timestamp": _timestamp,
+    f"{PROTO}Duration": _duration,
+    f"{PROTO}Struct": _whole("fields", dict),
+    f"{PROTO}ListValue": _whole("values", list),
+    f"{PROTO}Value": _value,
+    f"{PROTO}BoolValue": _wrapper("bool", False),
+    f"{PROTO}BytesValue": _wrapper("[]uint8", b""),
+    f"{PROTO}DoubleValue": _wrapper("float64", 0.0),
+    f"{PROTO}FloatValue": _wrapper("float32", 0.0),
+    f"{PROTO}Int32Value": _wrapper("int32", 0),
+    f"{PROTO}Int64Value": _wrapper("int64", 0),
+    f"{PROTO}StringValue": _wrapper("string", ""),
+    f"{PROTO}UInt32Value": _wrapper("uint32", Uint(0)),
+    f"{PROTO}UInt64Value": _wrapper("uint64", Uint(0)),
 }
