@@ -218,7 +218,7 @@ def served(replica: Webhook) -> str:
 
 def test_one_of_two_is_ended_during_2000_writes(cluster: Cluster, namespace: str, install: Make) -> None:
     """SIGTERM, and only later the Service's endpoints, as in a cluster: nothing is lost."""
-    both: Installation = install(replicas=2)
+    both: Installation = install("--drain-seconds", "300", replicas=2)
     both.register(probe=namespace)
     leaving, staying = both.replicas
     before = len(creations(cluster, namespace))
@@ -253,8 +253,9 @@ def test_one_of_two_is_ended_during_2000_writes(cluster: Cluster, namespace: str
     assert failed_open(events) == []
     assert unreviewed(events) == []
     assert both.forwarder.connections.keys() == {leaving.port, staying.port}
-    # Nobody is connected any more: it ends by itself, long before the 100 s are up.
-    assert leaving.process.wait(60) == 0
+    # It ends when nobody is connected any more, which is long before its time is up: the API server closes what its
+    # pool holds idle after 90 s, and often there is nothing idle.
+    assert leaving.process.wait(120) == 0
 
 
 def test_hostile_headers_and_big_objects(cluster: Cluster, namespace: str, installed: Installation) -> None:
