@@ -174,11 +174,12 @@ def _membership(body: Body, node: Call, inner: list[str]) -> str:
     """`in`: Python's own for strings, which equal nothing but strings."""
     constant = body.facts[node.arguments[1].id].constant
     value_type, container_type = (body.checked.type(argument) for argument in node.arguments)
-    if constant.__class__ is list and all(value.__class__ is str for value in constant):
+    hashed = hashes(node, body.checked)
+    if not hashed and constant.__class__ is list and all(value.__class__ is str for value in constant):
         if value_type.kind == "string" and len(constant) > 4:
             return f"({inner[0]} in {body.module.constant(frozenset(constant))})"
         return f"({inner[0]} in {inner[1]})"
-    member = body.module.helper(equality.hashed_member if hashes(node, body.checked) else equality.member)
+    member = body.module.helper(equality.hashed_member if hashed else equality.member)
     if value_type.kind != "string":
         return f"{member}({inner[0]}, {inner[1]})"
     if container_type.kind in ("list", "map"):

@@ -85,13 +85,21 @@ def bind(checker: Checker, node: Bind) -> Type:
     shift = checker.bindings.made - made
     checker.problems += [Diagnostic(each.at, _renumbered(each.message, made, shift)) for each in again]
     checker.bindings.made += fresh
-    inner = checker.resolve(node, "value", (target,), member=True, record=False)
+    second = _shifted(checker.bindings.substitute(target), made, shift)
+    inner = checker.resolve(node, "value", (second,), member=True, record=False)
     checker.scopes.append({node.variable: inner})
     body = checker.check(node.body)
     checker.scopes.pop()
     then = body if node.flat else checker.resolve(node, "optional.of", (body,), record=False)
     none = checker.resolve(node, "optional.none", (), record=False)
     return checker.resolve(node, "_?_:_", (has, then, none), record=False)
+
+
+def _shifted(type: Type, first: int, shift: int) -> Type:
+    """The type with other numbers for the type parameters from `first` on."""
+    if type.kind == "parameter":
+        return Type("parameter", _renumbered(type.name, first, shift))
+    return Type(type.kind, type.name, tuple(_shifted(each, first, shift) for each in type.arguments))
 
 
 def _renumbered(message: str, first: int, shift: int) -> str:

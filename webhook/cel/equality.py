@@ -40,7 +40,7 @@ class Library:
 
 
 def equals(one: Any, other: Any) -> bool:
-    """CEL's `==`. Raises `CelError` when a library's object meets another kind."""
+    """CEL's `==`. Raises `CelError` when a library's object meets another kind that is not null."""
     kind = one.__class__
     if kind is str or kind is bool or one is None:
         return other.__class__ is kind and bool(one == other)
@@ -66,8 +66,12 @@ def equals(one: Any, other: Any) -> bool:
             return False
         if one.value is ABSENT or other.value is ABSENT:
             return one.value is other.value
+        if other.value is None and isinstance(one.value, Library):
+            raise no_overload()
         return equals(one.value, other.value)
     if isinstance(one, Library):
+        if other is None:
+            return False
         if other.__class__ is not kind:
             raise no_overload()
         return one.same(other)
@@ -112,8 +116,9 @@ def member(value: Any, container: Any) -> bool:
 
 
 def hashed_member(value: Any, container: Any) -> bool:
-    """`in`, in a map that the expression made: the server panics over what cannot be a key. Raises `Crash`."""
-    if isinstance(container, dict) and container:
+    """`in`, in a map that the expression made or a list of constants: the server panics over what cannot be a key.
+    Raises `Crash`."""
+    if isinstance(container, dict | list) and container:
         try:
             key_of(value)
         except Unhashable:

@@ -44,6 +44,13 @@ _KEYS: Final = ("bool", "int", "uint", "double", "string")
 """Types that are surely good map keys."""
 
 
+_NO_KEYS: Final = (("bytes", ""), ("opaque", "kubernetes.Semver"))
+"""Types, by kind and name, of which no value can be hashed."""
+
+
+_MAPS: Final = ("transformMap", "transformMapEntry")
+
+
 class NotConstant:
     __slots__ = ()
 
@@ -197,11 +204,28 @@ def _crashes(node: Node, checked: Checked) -> bool:
 
 
 def hashes(node: Call, checked: Checked) -> bool:
-    """Whether a value that may be no key is looked for in a map that the expression makes."""
+    """Whether a value that may be no key is looked for in a map that the expression makes, or in a list of constants,
+    of which the server makes a set."""
     value, container = node.arguments
+    if isinstance(container, ListLiteral):
+        constant = all(isinstance(each, Literal) and each.kind in _KEYS for each in container.elements)
+        return constant and bool(container.elements) and _holds_no_key(value, checked)
     while isinstance(container, Call) and bare(container.function) == "dyn" and len(container.arguments) == 1:
         container = container.arguments[0]
-    return isinstance(container, MapLiteral | Fold) and may_not_hash(value, checked)
+    made = isinstance(container, MapLiteral) or (isinstance(container, Fold) and container.macro in _MAPS)
+    return made and may_not_hash(value, checked)
+
+
+def _holds_no_key(node: Node, checked: Checked) -> bool:
+    """Whether it may be one of those that can not be hashed, which the expression must have made itself."""
+    if checked.type(node).kind in _KEYS:
+        return False
+
+    def made(node: Node) -> bool:
+        type = checked.type(node)
+        return (type.kind, type.name) in _NO_KEYS or any(map(made, operands(node, checked)))
+
+    return made(node)
 
 
 def may_not_hash(key: Node, checked: Checked) -> bool:

@@ -149,7 +149,9 @@ class Meter:
         if node.function == "@in" and in_list(node, self.checked) and self.is_set(arguments[1]):
             value = self.emit(arguments[0])
             constant = self.module.constant(self.facts[arguments[1].id].constant)
-            return self.assign(f"{self.helper(attempt)}({self.helper(member)}, {value}, {constant})")
+            self.guard(node, rows[0], [value, constant])
+            look = self.helper(hashed_member if hashes(node, self.checked) else member)
+            return self.assign(f"{self.helper(attempt)}({look}, {value}, {constant})")
         in_order = one_by_one(rows, len(arguments))
         names = self.sequence(arguments) if in_order else [self.emit(argument) for argument in arguments]
         pattern = rows[0].pattern

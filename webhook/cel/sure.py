@@ -32,6 +32,7 @@ from webhook.cel.tree import (
     Node,
     Select,
     SortBy,
+    bare,
 )
 from webhook.cel.types import BOOL, DYN, INT, Type, list_of, map_of, optional_of
 
@@ -134,7 +135,10 @@ class _Walker:
         return node.optional or self.is_optional(node.operand)
 
     def held(self, node: Node) -> Type:
-        """What the checker knows of a node, or would if a variable were declared as what it holds."""
+        """What the checker knows of a node, or would if a variable were declared as what it holds and `dyn()` hid
+        nothing."""
+        if isinstance(node, Call) and bare(node.function) == "dyn" and len(node.arguments) == 1:
+            return self.held(node.arguments[0])
         if not isinstance(node, _STEPS) or node.id in self.checked.names:
             return self.checked.types[node.id]
         if self.checked.types[node.operand.id] == VARIABLES and isinstance(node, Select):

@@ -130,8 +130,7 @@ _FORMATS: Final = {
 
 def _validate(arguments: Sequence[Any], _: Any) -> int:
     form, value = arguments
-    factor = _FORMATS.get(form.name, 18) if isinstance(form, Format) else 1
-    return _share(1 + size(value)) * factor
+    return _share(1 + size(value)) * _FORMATS.get(form.name, 18) if isinstance(form, Format) else 1
 
 
 _ALWAYS: Final[dict[str, Cost]] = {
