@@ -61,7 +61,7 @@ def _compiled(variables: list[str], expression: str, returns: Returns, *, metere
         assert failed.errors, "refused without a word"
         for error in failed.errors:
             assert error.message, "a problem without a message"
-            assert not error.line or 1 <= error.column <= len(error.source) + 1, f"no such place: {error}"
+            assert not error.line or 0 <= error.column <= len(error.source) + 1, f"no such place: {error}"
         return list(failed.errors)
 
 

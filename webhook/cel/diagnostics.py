@@ -5,21 +5,30 @@ Must not know trees or types: a stage says where and what.
 
 from __future__ import annotations
 
+from typing import Final
+
 import msgspec
+
+BEFORE: Final = -2
+"""In front of the first character: where the server's parser puts what it had to make up."""
 
 
 class Diagnostic(msgspec.Struct, frozen=True):
-    """`at` is an offset in code points, -1 for a message without a position."""
+    """`at` is an offset in code points, -1 for a message without a position, or `BEFORE`."""
 
     at: int
     message: str
+
+
+MOST: Final = 100
+"""Problems that the server tells at most (`cel-go common/errors.go`): those that it finds first."""
 
 
 class Failed(Exception):
     """A stage cannot go on. Never leaves this package."""
 
     def __init__(self, diagnostics: list[Diagnostic]) -> None:
-        self.diagnostics = sorted(diagnostics, key=lambda diagnostic: diagnostic.at)
+        self.diagnostics = sorted(diagnostics[:MOST], key=lambda diagnostic: diagnostic.at)
         super().__init__(self.diagnostics[0].message)
 
 
@@ -30,6 +39,8 @@ def unsupported(what: str) -> str:
 
 def position(text: str, at: int) -> tuple[int, int, str]:
     """Line and column (from 1, in code points) of an offset, and that line of the text."""
+    if at == BEFORE:
+        return 1, 0, text.partition("\n")[0]
     if at < 0:
         return 0, 0, ""
     start = text.rfind("\n", 0, at) + 1

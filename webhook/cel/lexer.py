@@ -17,6 +17,8 @@ from webhook.cel.values import INT_MAX, UINT_MAX, Uint
 SIZE_LIMIT = 100_000
 """Code points in an expression: cel-go's default, which Kubernetes keeps."""
 
+UNREADABLE = "Syntax error: token recognition error at: "
+
 _ESCAPE = r"""\\(?:[abfnrtv"'`\\?]|[xX][0-9a-fA-F]{2}|u[0-9a-fA-F]{4}|U[0-9a-fA-F]{8}|[0-3][0-7]{2})"""
 _STRING = (
     rf"[rR]'''(?:.|\n)*?'''|[rR]\"\"\"(?:.|\n)*?\"\"\"|[rR]'[^'\n\r]*'|[rR]\"[^\"\n\r]*\""
@@ -38,6 +40,7 @@ _TOKEN = re.compile(
     re.VERBOSE,
 )
 _BROKEN_STRING = re.compile(rf"(?:[bB]?[rR]?)(?P<quote>['\"])(?:{_ESCAPE}|(?!(?P=quote))[^\\\n\r])*")
+_BROKEN_NAME = re.compile(r"`[a-zA-Z0-9_.\-/\x20]*")
 _BROKEN_ESCAPE = re.compile(r"\\(?:[xX][0-9a-fA-F]{0,1}|u[0-9a-fA-F]{0,3}|U[0-9a-fA-F]{0,7}|[0-3][0-7]?)?")
 _ESCAPES = re.compile(_ESCAPE)
 _BACKSLASHED = {
@@ -166,8 +169,15 @@ def _unreadable(text: str, at: int, problems: list[Diagnostic]) -> int:
         end = match.end()
         escape = _BROKEN_ESCAPE.match(text, end)
         end = (escape.end() if escape else end) + 1
-    elif text[at] in "=&|`":
+    elif text[at] in "=&|":
         end = at + 2
-    shown = text[at:end].replace("\n", "\\n").replace("\r", "\\r").replace("\t", "\\t")
-    problems.append(Diagnostic(at, f"Syntax error: token recognition error at: '{shown}'"))
+    elif (quoted := _BROKEN_NAME.match(text, at)) is not None:
+        end = quoted.end() + 1
+    problems.append(Diagnostic(at, f"{UNREADABLE}'{text[at:end]}'"))
     return min(end, len(text))
+
+
+def unreadable(text: str, problem: Diagnostic) -> int:
+    """How much of the text the problem is that there is no token; 0 for other problems."""
+    length = len(problem.message) - len(UNREADABLE) - 2
+    return min(length, len(text) - problem.at) if problem.message.startswith(UNREADABLE) else 0

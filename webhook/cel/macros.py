@@ -18,11 +18,17 @@ class MacroError(Exception):
         super().__init__(message)
 
 
+class Unreachable(MacroError):
+    """The variable can not be reached by its name, which the server finds when it checks the macro's own steps."""
+
+
 def expand_global(function: str, arguments: tuple[Node, ...], at: int, new_id: Callable[[], int]) -> Node | None:
     """The node of a macro in global style, or `None` if it is none."""
     if function != "has" or len(arguments) != 1:
         return None
     argument = arguments[0]
+    if isinstance(argument, Has):
+        return Has(id=new_id(), at=at, operand=argument.operand, field=argument.field)  # a step, for the server
     if not isinstance(argument, Select) or argument.optional:
         raise MacroError(argument.at, "invalid argument to has() macro")
     return Has(id=new_id(), at=at, operand=argument.operand, field=argument.field)
@@ -104,7 +110,7 @@ def _variable(argument: Node, otherwise: str) -> str:
 def _reachable(argument: Node, at: int) -> None:
     """A variable may be called `.x`, and cannot be reached by that name: not by the macro's own steps either."""
     if isinstance(argument, Ident) and argument.name.startswith("."):
-        raise MacroError(at, f"undeclared reference to '{argument.name}' (in container '')")
+        raise Unreachable(at, f"undeclared reference to '{argument.name}' (in container '')")
 
 
 def _two(arguments: tuple[Node, ...]) -> tuple[str, str]:

@@ -1,4 +1,5 @@
-"""Tokens to a tree, by operator precedence. Macros are recognised here, as on the server.
+"""Tokens to a tree, by operator precedence. Macros are recognised here, as on the server. What is wrong with a text
+that is no CEL is found by `misread.py`.
 
 Limits are the server's (`cel-go parser/parser.go`): each rule of its grammar may be active 250 times at once. Two
 Python frames a level of nesting keep that well inside Python's own limit.
@@ -9,8 +10,9 @@ from __future__ import annotations
 from typing import Final
 
 from webhook.cel.diagnostics import Diagnostic, Failed
-from webhook.cel.lexer import Token, tokens
+from webhook.cel.lexer import UNREADABLE, Token, tokens
 from webhook.cel.macros import MacroError, expand_global, expand_member
+from webhook.cel.misread import complaints
 from webhook.cel.tree import (
     Call,
     Conditional,
@@ -70,10 +72,6 @@ _LEVELS: Final = {
     "%": 5,
 }
 _FUNCTIONS: Final = {"in": "@in"} | {op: f"_{op}_" for op in _LEVELS if op not in ("in", "||", "&&")}
-_STARTS: Final = (
-    "'[', '{{', {close}'(', {paren}'.', '-', '!', {optional}'true', 'false', 'null', NUM_FLOAT, NUM_INT, NUM_UINT, "
-    "STRING, BYTES, IDENTIFIER"
-)
 _CONSTANTS: Final = {"true": True, "false": False, "null": None}
 
 
@@ -83,21 +81,18 @@ def parse(text: str, *, quoted_names: bool = True) -> Node:
     found = tokens(text, problems)
     if not quoted_names:
         problems.extend(Diagnostic(each.at, "unsupported syntax: '`'") for each in found if each.kind == "quoted")
-    parser = _Parser(found, problems)
+    parser = _Parser(found, list(problems))
     try:
         node = parser.whole()
-    except _Stop:
-        raise Failed(problems) from None
-    if problems:
-        raise Failed(problems)
+    except _NotCel:
+        raise Failed(complaints(text, found, problems, RESERVED)) from None
+    if parser.problems:
+        raise Failed(parser.problems)
     return node
 
 
-class _Stop(Exception):
-    """The parser gave up; the reason is in the list of problems."""
-
-    read: Node | None = None
-    """What came of the call in which it did."""
+class _NotCel(Exception):
+    """The grammar does not allow the token that is next."""
 
 
 class _Parser:
@@ -116,8 +111,7 @@ class _Parser:
     def whole(self) -> Node:
         node = self.expression(0)
         if self.token.kind != "end":
-            last = self.tokens[self.index + 1].kind == "end"
-            raise self.fail(f"{'extraneous' if last else 'mismatched'} input '{self.token.text}' expecting <EOF>")
+            raise _NotCel
         return node
 
     # -- tokens
@@ -131,18 +125,10 @@ class _Parser:
     def accept(self, kind: str) -> Token | None:
         return self.advance() if self.token.kind == kind else None
 
-    def fail(self, message: str) -> _Stop:
-        """Notes a syntax error at the current token; to be raised."""
-        self.problems.append(Diagnostic(self.token.at, f"Syntax error: {message}"))
-        return _Stop()
-
-    def expect(self, kind: str, expecting: str = "") -> Token:
-        if self.token.kind == kind:
-            return self.advance()
-        if not expecting:
-            raise self.fail(f"missing '{kind}' at '{self.token.text}'")
-        extra = self.index + 1 < len(self.tokens) and f"'{self.tokens[self.index + 1].kind}'" in expecting
-        raise self.fail(f"{'extraneous' if extra else 'mismatched'} input '{self.token.text}' expecting {expecting}")
+    def expect(self, *kinds: str) -> Token:
+        if self.token.kind not in kinds:
+            raise _NotCel
+        return self.advance()
 
     def id(self) -> int:
         self.ids += 1
@@ -150,19 +136,20 @@ class _Parser:
 
     def bound(self, active: int) -> None:
         if active > RECURSION_LIMIT:
-            self.problems.append(Diagnostic(-1, f"expression recursion limit exceeded: {RECURSION_LIMIT}"))
-            raise _Stop
+            message = f"expression recursion limit exceeded: {RECURSION_LIMIT}"
+            unread = [each for each in self.problems if each.message.startswith(UNREADABLE)]
+            raise Failed([*unread, Diagnostic(-1, message)])
 
     # -- grammar
 
-    def expression(self, level: int, context: str = "") -> Node:
-        """What binds at least as tightly as `level`; 0 is a whole expression. `context` is the opening bracket."""
+    def expression(self, level: int) -> Node:
+        """What binds at least as tightly as `level`; 0 is a whole expression."""
         whole = level == 0
         if whole:
             self.expressions += 1
             self.bound(self.expressions)
         relations, sums = self.relations, self.sums
-        left = self.operand(context)
+        left = self.operand()
         while True:
             operator = self.token
             binds = _LEVELS.get(operator.kind, -1)
@@ -186,7 +173,7 @@ class _Parser:
         if whole and self.token.kind == "?":
             question = self.advance()
             then = self.expression(1)
-            self.expect(":", "':'")
+            self.expect(":")
             otherwise = self.expression(0)
             left = Conditional(id=self.id(), at=question.at, condition=left, then=then, otherwise=otherwise)
         if whole:
@@ -194,18 +181,22 @@ class _Parser:
         return left
 
     def chain(self, left: Node, operator: Token, binds: int) -> Node:
+        operators = [operator]
         terms = [left, self.expression(binds + 1)]
-        while self.accept(operator.kind):
+        while self.token.kind == operator.kind:
+            operators.append(self.advance())
             terms.append(self.expression(binds + 1))
+        # The server balances a chain, so that it stands at the operator in its middle.
+        middle = operators[len(operators) // 2]
         while len(terms) > CHAIN:
             parts = [terms[start : start + CHAIN] for start in range(0, len(terms), CHAIN)]
-            terms = [self.logic(operator, part) if len(part) > 1 else part[0] for part in parts]
-        return self.logic(operator, terms)
+            terms = [self.logic(middle, part) if len(part) > 1 else part[0] for part in parts]
+        return self.logic(middle, terms)
 
     def logic(self, operator: Token, terms: list[Node]) -> Node:
         return Logic(id=self.id(), at=operator.at, is_and=operator.kind == "&&", terms=tuple(terms))
 
-    def operand(self, context: str) -> Node:
+    def operand(self) -> Node:
         """Prefix operators, a primary, and what is attached to it."""
         members = self.members
         first = self.token
@@ -219,14 +210,14 @@ class _Parser:
                 negations = 0
                 self.index -= 1
                 self.token = self.tokens[self.index]
-        node = self.member(self.primary(context))
+        node = self.member(self.primary())
         self.members = members
         if negations % 2:
             name = "!_" if first.kind == "!" else "-_"
             node = Call(id=self.id(), at=first.at, function=name, target=None, arguments=(node,))
         return node
 
-    def primary(self, context: str) -> Node:
+    def primary(self) -> Node:
         token = self.token
         match token.kind:
             case "name":
@@ -249,18 +240,13 @@ class _Parser:
             case ".":
                 dot = self.advance()
                 if self.token.kind != "name" or self.token.text in _CONSTANTS:
-                    raise self.fail(f"mismatched input '{self.token.text}' expecting IDENTIFIER")
+                    raise _NotCel
                 return self.name(dot)
             case "[":
                 return self.list()
             case "{":
                 return self.map()
-        starts = _STARTS.format(
-            close="']', " if context == "[" else "",
-            paren="')', " if context == "(" else "",
-            optional="'?', " if context in ("[", "[index") else "",
-        )
-        raise self.fail(f"mismatched input '{token.text}' expecting {{{starts}}}")
+        raise _NotCel
 
     def number(self) -> Node:
         sign = self.accept("-")
@@ -272,9 +258,7 @@ class _Parser:
         if token.kind == "int" and not sign and token.value > INT_MAX:
             self.problems.append(Diagnostic(at, "invalid int literal"))
         if token.kind not in ("int", "double"):
-            raise self.fail(
-                f"extraneous input '{token.text}' expecting {{{_STARTS.format(close='', paren='', optional='')}}}"
-            )
+            raise _NotCel
         self.advance()
         return Literal(id=self.id(), at=at, value=-token.value if sign else token.value, kind=token.kind)
 
@@ -316,7 +300,7 @@ class _Parser:
                 case "[":
                     bracket = self.advance()
                     optional = self.accept("?") is not None
-                    key = self.expression(0, "" if optional else "[index")
+                    key = self.expression(0)
                     self.expect("]")
                     node = Index(id=self.id(), at=bracket.at, operand=node, key=key, optional=optional)
                 case "{" if (name := qualified_name(node)) is not None:
@@ -331,13 +315,7 @@ class _Parser:
         optional = self.accept("?") is not None
         token = self.token
         if token.kind not in ("name", "quoted") or token.text in _CONSTANTS:
-            if token.kind == "name" or optional:
-                raise self.fail(f"mismatched input '{token.text}' expecting IDENTIFIER")
-            if token.kind == "in":
-                # The server's parser goes on as if the dot were not there.
-                self.problems.append(Diagnostic(token.at, "Syntax error: no viable alternative at input '.in'"))
-                return node
-            raise self.fail(f"no viable alternative at input '.{token.text}'")
+            raise _NotCel
         self.advance()
         field = token.text.strip("`")
         if optional or token.kind == "quoted" or self.token.kind != "(":
@@ -345,30 +323,15 @@ class _Parser:
         return self.called(node, field)
 
     def called(self, target: Node | None, function: str) -> Node:
-        """A call, or what it is expanded to: if it is a macro, the server does that with what it could read of it."""
         paren = self.expect("(")
         found: list[Node] = []
-        try:
-            self.arguments(found)
-        except _Stop as stop:
-            stop.read = self.macro(paren.at, target, function, tuple(found))
-            raise
-        return self.macro(paren.at, target, function, tuple(found))
-
-    def arguments(self, found: list[Node]) -> None:
-        """Adds to `found` what stands before the closing parenthesis."""
-        context = "("
         while self.token.kind != ")" or found:
-            try:
-                found.append(self.expression(0, context))
-            except _Stop as stop:
-                last = self.tokens[self.index - 2 if self.tokens[self.index - 1].kind == "." else self.index - 1]
-                found.append(stop.read or self.nothing(self.token.at if last.kind in ("(", ",") else last.at))
-                raise
-            context = ""
-            if not self.accept(","):
+            found.append(self.expression(0))
+            if self.token.kind != ",":
                 break
+            self.advance()
         self.expect(")")
+        return self.macro(paren.at, target, function, tuple(found))
 
     def list(self) -> Node:
         bracket = self.expect("[")
@@ -376,20 +339,18 @@ class _Parser:
         optional: set[int] = set()
         self.lone_comma("]")
         while self.token.kind != "]":
-            if self.token.kind == "end" and elements:
-                raise self.fail("mismatched input '<EOF>' expecting ']'")
             if self.accept("?"):
                 optional.add(len(elements))
-            elements.append(self.expression(0, "" if elements else "["))
+            elements.append(self.expression(0))
             if self.token.kind != "]":
-                self.expect(",", "{']', ','}")
+                self.expect(",")
         self.advance()
         return ListLiteral(id=self.id(), at=bracket.at, elements=tuple(elements), optional=frozenset(optional))
 
     def lone_comma(self, close: str) -> None:
         """The comma of `[,]` and `{,}`, which the server's grammar lets pass."""
         if self.accept(",") and self.token.kind != close:
-            raise self.fail(f"extraneous input '{self.token.text}' expecting '{close}'")
+            raise _NotCel
 
     def map(self) -> Node:
         brace = self.expect("{")
@@ -401,7 +362,7 @@ class _Parser:
             colon = self.expect(":")
             entries.append(Entry(colon.at, key, self.expression(0), optional))
             if self.token.kind != "}":
-                self.expect(",", "{'}', ','}")
+                self.expect(",")
         self.advance()
         return MapLiteral(id=self.id(), at=brace.at, entries=tuple(entries))
 
@@ -411,12 +372,10 @@ class _Parser:
         self.lone_comma("}")
         while self.token.kind != "}":
             optional = self.accept("?") is not None
-            if self.token.kind not in ("name", "quoted"):
-                raise self.fail(f"mismatched input '{self.token.text}' expecting {{'}}', '?', IDENTIFIER}}")
-            field = self.advance().text.strip("`")
+            field = self.expect("name", "quoted").text.strip("`")
             colon = self.expect(":")
             fields.append(Field(colon.at, field, self.expression(0), optional))
             if self.token.kind != "}":
-                self.expect(",", "{'}', ','}")
+                self.expect(",")
         self.advance()
         return Message(id=self.id(), at=at, name=name, fields=tuple(fields))

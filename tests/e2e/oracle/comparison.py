@@ -22,7 +22,6 @@ CRASH: Final = "error of a crash"
 """The server's library panicked and was caught: an error on both sides, of which the rest of the text is Go's."""
 FOREIGN: Final = "text of a Go library"
 PANIC: Final = "the server panics"
-SYNTAX: Final = "position of a syntax error"
 
 _REPEATS: Final = 8
 """How often the server is asked again before a difference counts: Go's maps have no order."""
@@ -36,6 +35,8 @@ _FOREIGN: Final = (
 )
 """Beginnings of texts whose rest is a Go library's own."""
 _CAUGHT: Final = "internal error: "
+_NOWHERE: Final = "-1:0: "
+"""What the server writes before a complaint that has no position."""
 _ALREADY: Final = "insert failed: key "
 
 
@@ -177,9 +178,7 @@ def difference(found: dict[str, Any], said: dict[str, Any]) -> str:
 def _complaints(ours: Sequence[str], theirs: Sequence[str]) -> str:
     if theirs[0].startswith("panic"):
         return AGREE  # nobody can create such a policy
-    if any("Syntax error: " in each for each in theirs):
-        # What a parser says of nonsense is its own; where the nonsense begins is not.
-        return AGREE if ours[0].partition(" ")[0] == theirs[0].partition(" ")[0] else SYNTAX
+    ours, theirs = ([each.removeprefix(_NOWHERE) for each in told] for told in (ours, theirs))
     if len(ours) != len(theirs):
         return "compile text"
     found = {_of_texts(*each) for each in zip(ours, theirs, strict=True)}
