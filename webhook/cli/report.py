@@ -121,7 +121,7 @@ def _since(text: str | None, facts: DuckDBPyConnection) -> datetime.datetime | N
     """A time, or how long before the last fact."""
     if text is None:
         return None
-    row = facts.execute("SELECT epoch_us(max(time)) FROM facts").fetchone()
+    row = facts.execute("SELECT epoch_us(max(last)) FROM spans").fetchone()
     end = (row[0] if row else None) or time.time_ns() // 1_000
     micros = evidence.moment(text, flag="--new-since", now=end)
     return datetime.datetime.fromtimestamp(micros // 1_000_000, datetime.UTC)

@@ -17,6 +17,7 @@ from webhook.audit.report import queries
 from webhook.audit.report.figures import Time
 from webhook.audit.report.standing import Combination, Root, at
 from webhook.audit.subject import POD_SECURITY
+from webhook.audit.table import sums
 from webhook.promote import SUFFIX
 
 if TYPE_CHECKING:
@@ -69,7 +70,7 @@ class History:
         """(cluster, namespace, policy) → from when on the log shows it enforced there."""
         self._edits = _edits(facts, since)
         self._namespaces = _namespaces(facts)
-        row = facts.execute("SELECT epoch_us(max(time)) FROM facts").fetchone()
+        row = facts.execute("SELECT epoch_us(max(last)) FROM spans").fetchone()
         self.end = at(row[0]) if row and row[0] is not None else None
 
     def edited(self, cluster: str, policy: str, until: Time) -> bool:
@@ -108,11 +109,14 @@ def window(facts: DuckDBPyConnection, *, before: Time) -> Iterator[None]:
             f"CREATE OR REPLACE TEMP VIEW {name} AS SELECT * FROM memory.main.{name} "  # noqa: S608 - our own names
             f"WHERE time < make_timestamptz({_micros(before)})"
         )
+    # The day in which it ends is not whole.
+    for statement in sums.views(make="CREATE OR REPLACE TEMP VIEW"):
+        facts.execute(statement)
     try:
         yield
     finally:
         facts.execute(queries.NO_CELLS)
-        for name in names:
+        for name in (*names, *sums.SUMS):
             facts.execute(f"DROP VIEW temp.{name}")
 
 

@@ -39,7 +39,7 @@ def build(
     selection: Selection = ALL,
 ) -> Report:
     """The report on all of the facts behind this connection (views `facts`, `writes`, `findings`, `blind`)."""
-    row = facts.execute("SELECT epoch_us(min(time)), epoch_us(max(time)) FROM facts").fetchone()
+    row = facts.execute("SELECT epoch_us(min(first)), epoch_us(max(last)) FROM spans").fetchone()
     start, end = (moment(each) for each in row or (None, None))
     if start is None or end is None:
         return Report(window=None, new_since=new_since)

@@ -161,10 +161,8 @@ def blind(facts: DuckDBPyConnection, wanted: Wanted = lambda _cluster, _namespac
     """What was not seen, by cause; the most frequent first. What could not be read at all belongs to no namespace."""
     rows = facts.execute(
         """
-        SELECT result, reason, cluster, namespace,
-            CASE WHEN result = 'unreadable' THEN sum(requests) ELSE count(DISTINCT hash(time, request)) END,
-            epoch_us(min(time)), epoch_us(max(time))
-        FROM blind GROUP BY result, reason, cluster, namespace ORDER BY ALL
+        SELECT result, reason, cluster, namespace, sum(number)::BIGINT, epoch_us(min(first)), epoch_us(max(last))
+        FROM gaps GROUP BY ALL ORDER BY ALL
         """
     ).fetchall()
     causes: dict[tuple[str, str], list[tuple[Any, ...]]] = {}

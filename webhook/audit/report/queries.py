@@ -42,36 +42,30 @@ def _of(view: str, columns: str, where: str) -> str:
 
 CELLS = f"""
 CREATE TEMP TABLE IF NOT EXISTS report_cell AS
-SELECT cluster, namespace, day, {_WHAT},
-    CASE WHEN dry_run THEN 'dry_run' WHEN rejected THEN 'rejected' ELSE result END AS outcome,
-    count(*) AS number, max(time) AS last
-FROM writes GROUP BY ALL
+SELECT cluster, namespace, day, {_WHAT}, outcome, number, last FROM cells
 """  # noqa: S608 - only our own names go in
 """What became of writes, by place, day and what they are about. Whoever asks first makes it."""
 
 NO_CELLS = "DROP TABLE IF EXISTS report_cell"
 """For who changes what the views hold."""
 
-SEEN = f"SELECT DISTINCT source, policy, set_digest, {_WHAT} FROM findings"  # noqa: S608
+SEEN = f"SELECT DISTINCT source, policy, set_digest, {_WHAT} FROM sightings"  # noqa: S608
 """By which sets each policy found something, and in what."""
 
 ROOTS = f"""
 CREATE OR REPLACE TEMP TABLE report_root AS
 SELECT (row_number() OVER (ORDER BY {_NAMED}))::INTEGER AS root, * FROM (
-    SELECT cluster, namespace, root_kind, root_name, {_ANONYMOUS} FROM findings WHERE {_SAID}
+    SELECT {_NAMED} FROM subjects
     UNION
     SELECT {_NAMED} FROM report_seed
 )
 """  # noqa: S608
 """Numbers, in the order of their names, for the workloads of which something is or (`report_seed`) was said."""
 
-_WRITTEN = """trial, time, client, "user", NOT by_controller AND operation IN ('CREATE', 'UPDATE') AS hand"""
-
 TRIALS = f"""
 CREATE OR REPLACE TEMP TABLE report_trial AS
-SELECT root, trial, min(time) AS born,
-    max(time) FILTER (hand) AS touched, arg_max({{client: client, "user": "user"}}, time) FILTER (hand) AS toucher
-FROM ({_of("writes", _WRITTEN, f"root_name <> '' AND {_COUNTS}")}) GROUP BY ALL
+SELECT root, trial, min(first) AS born, max(touched) AS touched, arg_max(toucher, touched) AS toucher
+FROM trials JOIN report_root USING ({_NAMED}) GROUP BY ALL
 """  # noqa: S608
 """Since when there is a state of a workload's template, and who wrote it last but for controllers."""
 
@@ -131,23 +125,29 @@ WITH said AS ({_TOGETHER if together else _ALONE}), finding AS (
     -- It leaves a violation as it was, or is made of a template of which there is a newer one.
     SELECT *, coalesce(time >= replaced, false) AS older, older OR kept AS remains
     FROM said LEFT JOIN report_born USING (root, trial)
+), alike AS (
+    -- Few are not alike: what is asked below is asked of them, not of each finding.
+    SELECT {_KEY}, source, result, violates, older, remains, hand, again,
+        min(time) AS least, max(time) AS most, count(*) AS number,
+        {f"max(time, {examples}) FILTER (violates AND NOT again)" if examples else "NULL::TIMESTAMPTZ[]"} AS latest
+    FROM finding GROUP BY ALL
 )
 SELECT {_KEY},
-    max(CASE WHEN violates AND NOT remains THEN time END) AS violated,
-    max(CASE WHEN violates AND remains THEN time END) AS remnant,
-    max(CASE WHEN violates AND NOT older THEN time END) AS counted,
-    max(CASE WHEN result = 'exempted' THEN time END) AS exempted,
-    max(CASE WHEN result = 'not_comparable' THEN time END) AS not_comparable,
-    max(CASE WHEN result = 'unreviewed' THEN time END) AS unreviewed,
-    min(CASE WHEN violates THEN time END) AS first,
-    max(CASE WHEN violates THEN time END) AS last,
-    max(CASE WHEN violates AND hand THEN time END) AS by_hand,
-    {f"max(time, {examples}) FILTER (violates AND NOT again)" if examples else "[]::TIMESTAMPTZ[]"} AS latest,
-    count(CASE WHEN violates AND NOT again THEN 1 END) AS bad,
-    count(CASE WHEN result = 'error' AND NOT again THEN 1 END) AS errors,
-    count(CASE WHEN result = 'not_comparable' THEN 1 END) AS incomparable,
+    max(CASE WHEN violates AND NOT remains THEN most END) AS violated,
+    max(CASE WHEN violates AND remains THEN most END) AS remnant,
+    max(CASE WHEN violates AND NOT older THEN most END) AS counted,
+    max(CASE WHEN result = 'exempted' THEN most END) AS exempted,
+    max(CASE WHEN result = 'not_comparable' THEN most END) AS not_comparable,
+    max(CASE WHEN result = 'unreviewed' THEN most END) AS unreviewed,
+    min(CASE WHEN violates THEN least END) AS first,
+    max(CASE WHEN violates THEN most END) AS last,
+    max(CASE WHEN violates AND hand THEN most END) AS by_hand,
+    list_slice(list_reverse_sort(flatten(list(latest))), 1, {examples}) AS latest,
+    sum(CASE WHEN violates AND NOT again THEN number ELSE 0 END)::BIGINT AS bad,
+    sum(CASE WHEN result = 'error' AND NOT again THEN number ELSE 0 END)::BIGINT AS errors,
+    sum(CASE WHEN result = 'not_comparable' THEN number ELSE 0 END)::BIGINT AS incomparable,
     bit_or(CASE WHEN violates THEN source ELSE 0 END) AS sources
-FROM finding
+FROM alike
 GROUP BY ALL
 """  # noqa: S608 - only our own names go in
 
@@ -212,11 +212,9 @@ WITH later AS (
         AND about.subresource = later.subresource AND about.operation = later.operation
     LEFT JOIN report_held AS held ON held.policy = bound.policy AND held.digest = later.set_digest
     ANTI JOIN (
-        SELECT cluster, time, request, policy FROM findings
-        WHERE source <> 'denial' AND request IN (SELECT request FROM report_write)
-    ) AS said
-        ON said.cluster = later.cluster AND said.time = later.time AND said.request = later.request
-        AND said.policy = bound.policy
+        SELECT written.rowid AS number, policy FROM findings JOIN report_write AS written USING (cluster, time, request)
+        WHERE source <> 'denial'
+    ) AS said ON said.number = later.rowid AND said.policy = bound.policy
 )
 SELECT {_KEY},
     max(time) FILTER (seen) AS passed,

@@ -1,4 +1,4 @@
-"""The facts table as DuckDB views: `facts`, and by kind `writes`, `findings` and `blind`.
+"""The facts table as DuckDB views: `facts`, by kind `writes`, `findings` and `blind`, and those of `sums`.
 
 Each write is in them once, however many stages, files and runs it came in: of several records the weightiest speaks
 for it. Bounded in memory and threads; what does not fit spills to a temporary folder that goes with the connection.
@@ -11,10 +11,11 @@ import importlib.util
 import shutil
 import tempfile
 import weakref
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from webhook.audit.table import sums
 from webhook.audit.table.manifest import manifest_of
 from webhook.audit.table.rows import EMPTY
 from webhook.audit.table.schema import COLUMNS, KEY, WRITE, arrow, sql_type
@@ -43,6 +44,8 @@ def connect(*, memory: str = MEMORY, threads: int = THREADS) -> DuckDBPyConnecti
             "temp_directory": spill,
             "autoinstall_known_extensions": False,
             "preserve_insertion_order": False,
+            # Every question reads the same files.
+            "parquet_metadata_cache": True,
         }
     )
     weakref.finalize(connection, shutil.rmtree, spill, ignore_errors=True)
@@ -99,8 +102,9 @@ def open_facts(folder: Path | str) -> DuckDBPyConnection:
         raise UserError(f"{folder}: no facts are there; make some with `wouldblock facts LOG… --out {folder}`")
     connection = connect()
     if manifest is not None:
-        # Every write is once already.
-        connection.execute(f"CREATE VIEW facts AS SELECT * FROM {parquet(files)}")  # noqa: S608
+        over(connection, files)
+        known = [str(folder / part.sums) for part in manifest.parts if sums.current(part.sums)]
+        _sums(connection, known if len(known) == len(files) else ())
     else:
         # Spark leaves what the folders say out of the files, and has no unsigned numbers.
         columns = ", ".join(
@@ -114,19 +118,33 @@ def open_facts(folder: Path | str) -> DuckDBPyConnection:
         )
         connection.execute(f"CREATE VIEW stored AS SELECT {columns} FROM {stored}")  # noqa: S608
         connection.execute(f"CREATE TABLE facts AS {once('stored')} UNION ALL {lost('stored')}")
-    _by_kind(connection)
+        _by_kind(connection)
+        _sums(connection)
     return connection
+
+
+def over(connection: DuckDBPyConnection, files: Iterable[str]) -> None:
+    """Makes the views, but for those of `sums`, over files in which every write is once."""
+    connection.execute(f"CREATE OR REPLACE VIEW facts AS SELECT * FROM {parquet(files)}")  # noqa: S608
+    _by_kind(connection)
 
 
 def views(connection: DuckDBPyConnection) -> None:
     """Makes the views over `stored`, a table or view of that name with the table's columns."""
     connection.execute(f"CREATE TABLE facts AS {_exact('stored')} AND {_not_whole('stored')}")
     _by_kind(connection)
+    _sums(connection)
 
 
 def _by_kind(connection: DuckDBPyConnection) -> None:
     for view, kind in (("writes", "write"), ("findings", "finding"), ("blind", "blind")):
-        connection.execute(f"CREATE VIEW {view} AS SELECT * FROM facts WHERE kind = '{kind}'")  # noqa: S608
+        connection.execute(f"CREATE OR REPLACE VIEW {view} AS SELECT * FROM facts WHERE kind = '{kind}'")  # noqa: S608
+
+
+def _sums(connection: DuckDBPyConnection, files: Sequence[str] = ()) -> None:
+    """Makes the views of `sums`: over these files, or over the facts."""
+    for statement in sums.views(parquet(files) if files else ""):
+        connection.execute(statement)
 
 
 def parquet(files: Iterable[str], options: str = "hive_partitioning = false") -> str:

@@ -26,6 +26,8 @@ class Part(Struct, frozen=True):
     cluster: str
     day: datetime.date | None
     rows: int
+    sums: str = ""
+    """In the folder: what `sums` says of it, by the queries whose digest is in the name."""
 
 
 class Manifest(Struct, frozen=True):

@@ -23,7 +23,7 @@ import msgspec
 from msgspec import Struct
 
 from webhook.audit.source import Progress, Unreadable, expand, parallel
-from webhook.audit.table import engine
+from webhook.audit.table import engine, sums
 from webhook.audit.table.identity import Source, identity
 from webhook.audit.table.manifest import Manifest, Part, manifest_of, replace, sync
 from webhook.audit.table.schema import ORDER
@@ -197,7 +197,9 @@ class _Run:
     ) -> Part:
         """Writes one day of one cluster: what is staged of it, and what was there."""
         partition = f"cluster={quote(cluster, safe='') or NULL}/day={day or NULL}"
-        path = self.folder / partition / f"{uuid.uuid4().hex[:12]}.parquet"
+        mark = uuid.uuid4().hex[:12]
+        path = self.folder / partition / f"{mark}.parquet"
+        beside = path.with_name(sums.name(mark))
         path.parent.mkdir(parents=True, exist_ok=True)
         connection.execute("SET VARIABLE cluster = $1", [cluster])
         connection.execute("SET VARIABLE day = $1::DATE", [day])
@@ -213,13 +215,11 @@ class _Run:
         else:
             query = "SELECT * FROM together"
         sorted_ = f"SELECT * FROM ({query}) ORDER BY {', '.join(ORDER)}"  # noqa: S608
-        written = connection.execute(
-            f"COPY ({sorted_}) TO {engine.quoted(str(path))} (FORMAT parquet, COMPRESSION zstd)"
-        ).fetchone()
-        with path.open("rb") as stream:
-            os.fsync(stream.fileno())
+        rows = _write(connection, sorted_, path)
+        engine.over(connection, [str(path)])
+        _write(connection, sums.together(), beside)
         sync(path.parent)
-        return Part(str(path.relative_to(self.folder)), cluster, day, written[0] if written else 0)
+        return Part(str(path.relative_to(self.folder)), cluster, day, rows, str(beside.relative_to(self.folder)))
 
     def _path(self, part: Part) -> str:
         return str(self.folder / part.path)
@@ -230,9 +230,20 @@ class _Run:
 
     def sweep(self) -> None:
         """Removes what no manifest speaks of: left by a run that was killed, or superseded."""
-        held = {part.path for part in self._manifest.parts}
+        held = {path for part in self._manifest.parts for path in (part.path, part.sums)}
         for left in self.folder.glob(".staging-*"):
             shutil.rmtree(left)
-        for path in self.folder.glob("cluster=*/day=*/*.parquet"):
-            if str(path.relative_to(self.folder)) not in held:
-                path.unlink()
+        for kind in ("*.parquet", "*.sums"):
+            for path in self.folder.glob(f"cluster=*/day=*/{kind}"):
+                if str(path.relative_to(self.folder)) not in held:
+                    path.unlink()
+
+
+def _write(connection: DuckDBPyConnection, query: str, path: Path) -> int:
+    """Writes what a query gives to the disk; returns how many rows."""
+    written = connection.execute(
+        f"COPY ({query}) TO {engine.quoted(str(path))} (FORMAT parquet, COMPRESSION zstd)"
+    ).fetchone()
+    with path.open("rb") as stream:
+        os.fsync(stream.fileno())
+    return written[0] if written else 0

@@ -188,8 +188,10 @@ class _Draft:
         self.seen: list[Workload] = []
 
 
-_WINDOWS = "SELECT cluster, namespace, epoch_us(min(time)), epoch_us(max(time)) FROM writes GROUP BY ALL"
-_SETS = "SELECT DISTINCT policy, set_digest FROM findings WHERE source = 'wouldblock' AND set_digest <> '' ORDER BY ALL"
+_WINDOWS = "SELECT cluster, namespace, epoch_us(min(first)), epoch_us(max(last)) FROM cells GROUP BY ALL"
+_SETS = (
+    "SELECT DISTINCT policy, set_digest FROM sightings WHERE source = 'wouldblock' AND set_digest <> '' ORDER BY ALL"
+)
 
 
 def _sets(facts: DuckDBPyConnection) -> dict[str, tuple[str, ...]]:
