@@ -117,8 +117,9 @@ def operands(node: Node, checked: Checked) -> tuple[Node, ...]:
 
 def one_by_one(rows: tuple[Overload, ...], count: int) -> bool:
     """Whether the server evaluates none of a call's operands after a failed one. Of two it evaluates both, unless the
-    checker left open which function that is."""
-    return count > 2 or (count == 2 and len(rows) > 1 and rows[0].function.isalpha())
+    checker left open which function that is, or the function is one that takes them as a list (`format`)."""
+    name = rows[0].function
+    return count > 2 or (count == 2 and (name == "format" or (len(rows) > 1 and name.isalpha())))
 
 
 def in_list(node: Call, checked: Checked) -> bool:

@@ -78,7 +78,7 @@ REQUEST: Final = {
     "operation": "UPDATE",
     "userInfo": {"username": "alice", "groups": ["dev", "system:authenticated"], "extra": {"scopes": ["a", "b"]}},
     "dryRun": False,
-    "options": {"apiVersion": "meta.k8s.io/v1", "kind": "UpdateOptions"},
+    "options": {"kind": "UpdateOptions", "apiVersion": "meta.k8s.io/v1"},
 }
 NAMESPACE: Final = {
     "metadata": {
