@@ -40,7 +40,7 @@ def attempt(text: str) -> None:
         for error in failed.errors:
             assert error.message
             if error.line:
-                assert 1 <= error.column <= len(error.source) + 1
+                assert 0 <= error.column <= len(error.source) + 1  # 0: in front of everything
         return
     try:
         value = unit.start(Inputs(object=OBJECT, request={"name": "n"})).value(0)
