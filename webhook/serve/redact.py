@@ -174,11 +174,15 @@ class _Walk:
             self._mask(node, key, value, f"{path}/{_step(key)}", text)
 
     def _mask(self, node: Any, key: Any, value: Any, path: str, text: str = TEXT) -> None:
-        """Something of the same type; what is empty stays as it is."""
-        if not value or value == text or value is True:
-            return
-        node[key] = text if type(value) is str else type(value)()
-        self._paths.append(path)
+        """Something of the same type; what is empty stays as it is, and so do keys and how many there are."""
+        if type(value) is dict:
+            self._mask_all(value, path, text)
+        elif type(value) is list:
+            for index, each in enumerate(value):
+                self._mask(value, index, each, f"{path}/{index}", text)
+        elif value and value != text and value is not True:
+            node[key] = text if type(value) is str else type(value)()
+            self._paths.append(path)
 
 
 def _secret_name(key: str) -> bool:
