@@ -23,6 +23,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
+from webhook.bench import machine
 from webhook_certs.issue import issue
 
 UID = "705ab4f5-6393-11e8-b7cc-42010a800002"
@@ -211,6 +212,26 @@ def test_a_thousand_idle_connections(server: Any, raw: Any, review: Any) -> None
     finally:
         for connection in idle:
             connection.close()
+
+
+def test_large_bodies_leave_nothing_with_their_connections(serve: Any, raw: Any, review: Any) -> None:
+    """Forty stay open that have brought 400 KiB each: no 100 KiB of it are left with any."""
+    server = serve()
+    large = review(object={"apiVersion": "v1", "kind": "ConfigMap", "data": {"a": "a" * 400 * 1024}})
+    context = server.context()
+
+    def bring() -> ssl.SSLSocket:
+        connection: ssl.SSLSocket = server.connect(context)
+        assert admits(raw(connection, large))
+        return connection
+
+    first = [bring() for _ in range(5)]
+    before = machine.resident_bytes(server.popen.pid)
+    more = [bring() for _ in range(40)]
+    grown = machine.resident_bytes(server.popen.pid) - before
+    for connection in (*first, *more):
+        connection.close()
+    assert grown < 40 * 100 * 1024
 
 
 def test_fifty_new_connections_at_once(server: Any, raw: Any, review: Any) -> None:

@@ -40,6 +40,7 @@ from webhook.serve.log import Handler, Log
 from webhook.serve.metrics import Cells
 from webhook.serve.prepare import Preparation
 from webhook.serve.reload import Certificates
+from webhook.serve.secured import Secured
 from webhook.serve.telemetry import Scraper, tracing
 from webhook.settings import Settings
 from webhook.state import EMPTY, read_snapshot
@@ -112,9 +113,14 @@ them, are few."""
 
 def _config(app: Any, *, keep_alive: int, context: ssl.SSLContext | None = None) -> uvicorn.Config:
     """uvicorn without what answers anything but 200 (`limit_concurrency`), and without what costs time."""
+
+    def connection(**arguments: Any) -> asyncio.BaseProtocol:
+        made = Connection(**arguments)
+        return made if context is None else Secured(made, context)
+
     config = uvicorn.Config(
         app,
-        http=Connection,
+        http=connection,  # type: ignore[arg-type]  # it is called, not more
         ws="none",
         lifespan="off",
         interface="asgi3",
@@ -126,7 +132,6 @@ def _config(app: Any, *, keep_alive: int, context: ssl.SSLContext | None = None)
         backlog=BACKLOG,
         timeout_keep_alive=keep_alive,
         timeout_graceful_shutdown=5,
-        ssl_context_factory=None if context is None else lambda config, default: context,
     )
     config.load()
     return config

@@ -42,7 +42,7 @@ def context(certificate: Path, key: Path, *, client_ca: Path | None = None) -> s
     made.minimum_version = ssl.TLSVersion.TLSv1_2
     made.set_alpn_protocols(["http/1.1"])
     made.num_tickets = 0
-    made.options |= ssl.OP_NO_COMPRESSION | ssl.OP_NO_TICKET
+    made.options |= ssl.OP_NO_COMPRESSION | ssl.OP_NO_TICKET | ssl.OP_NO_RENEGOTIATION
     try:
         pair = read_pair(certificate, key)
     except OSError as error:
