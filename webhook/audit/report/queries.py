@@ -10,20 +10,13 @@ only those are looked at that can still change something.
 
 from __future__ import annotations
 
+from webhook.audit.table.sums import ANONYMOUS, COUNTS, HAND, KEPT, PART, SAID
 from webhook.audit.tally import TELLS_NOTHING
 
 _BAD = "result IN ('violation', 'error')"
-_COUNTS = "NOT rejected AND NOT dry_run"
-_SAID = f"source <> 'denial' AND {_COUNTS}"
-_NOT_OURS = f"source NOT IN ('wouldblock', 'denial') AND {_COUNTS}"
+_NOT_OURS = f"source NOT IN ('wouldblock', 'denial') AND {COUNTS}"
 _NO_TRIAL = ", ".join(f"'{each}'" for each in TELLS_NOTHING)
-_ANONYMOUS = "CASE WHEN root_name = '' THEN resource ELSE '' END AS anonymous"
 _NAMED = "cluster, namespace, root_kind, root_name, anonymous"
-_PART = (
-    "CASE WHEN subresource = '' AND operation NOT IN ('DELETE', 'CONNECT') THEN resource"
-    " ELSE resource || CASE WHEN subresource = '' THEN '' ELSE '/' || subresource END"
-    " || CASE operation WHEN 'DELETE' THEN ' delete' WHEN 'CONNECT' THEN ' connect' ELSE '' END END AS part"
-)
 _KEY = "root, policy, part"
 _WHAT = '"group", version, resource, subresource, operation'
 
@@ -32,10 +25,15 @@ SOURCES = ("gatekeeper", "kyverno", "pod-security", "vap", "wouldblock")
 _BIT = " ".join(f"WHEN '{each}' THEN {1 << bit}" for bit, each in enumerate(SOURCES))
 
 
+def _day(time: str) -> str:
+    """The day on which a time is: who asks for days reads the files of these days only."""
+    return f"({time} AT TIME ZONE 'UTC')::DATE"
+
+
 def _of(view: str, columns: str, where: str) -> str:
     """Rows of a view with the number of their workload."""
     return (
-        f"SELECT root, {columns} FROM (SELECT *, {_ANONYMOUS} FROM {view} WHERE {where})"  # noqa: S608 - our own names
+        f"SELECT root, {columns} FROM (SELECT *, {ANONYMOUS} FROM {view} WHERE {where})"  # noqa: S608 - our own names
         f" JOIN report_root USING ({_NAMED})"
     )
 
@@ -71,7 +69,7 @@ FROM trials JOIN report_root USING ({_NAMED}) GROUP BY ALL
 
 BORN = f"""
 CREATE OR REPLACE TEMP TABLE report_born AS
-SELECT root, trial, replaced FROM (
+SELECT root, trial, replaced, {_day("replaced")} AS turn FROM (
     SELECT root, trial, lead(born) OVER (PARTITION BY root ORDER BY born, trial) AS replaced
     FROM report_trial WHERE trial NOT IN ({_NO_TRIAL})
 ) WHERE replaced IS NOT NULL
@@ -97,21 +95,32 @@ SELECT * FROM other SEMI JOIN (
 """  # noqa: S608
 """What we and another found in one write counts once."""
 
-_FINDING = (
-    f"policy, {_PART}, CASE source {_BIT} ELSE 0 END AS source,"
-    f" result, time, {_BAD} AS violates,"
-    " preexisting AND operation = 'UPDATE' AS kept, NOT by_controller AND client <> '' AS hand, trial"
-)
+_SAYS = f"policy, part, CASE source {_BIT} ELSE 0 END AS source, result, {_BAD} AS violates, kept, hand, trial, day"
+_FINDING = f"policy, {PART}, source, result, {KEPT}, {HAND}, trial, day, time AS least, time AS most, 1 AS number"
 
 
-_ALONE = _of("findings", f"{_FINDING}, false AS again", _SAID)
+def _rows(where: str) -> str:
+    """Findings of which nobody else says the same."""
+    return f"SELECT root, {_SAYS}, false AS again, least, most, number FROM ({_of('findings', _FINDING, where)})"  # noqa: S608
+
+
 _TOGETHER = f"""
-    {_of("findings", f"{_FINDING}, false AS again", f"source = 'wouldblock' AND {_COUNTS}")}
+    {_rows(f"source = 'wouldblock' AND {COUNTS}")}
     UNION ALL
-    SELECT other.* EXCLUDE (cluster, request), again.request IS NOT NULL AS again
-    FROM ({_of("findings", f"{_FINDING}, cluster, request", _NOT_OURS)}) AS other
+    SELECT root, {_SAYS}, again.request IS NOT NULL AS again, least, most, number
+    FROM ({_of("findings", f"{_FINDING}, cluster, time, request", _NOT_OURS)})
     LEFT JOIN report_again AS again USING (cluster, time, request, policy)
 """  # noqa: S608 - only our own names go in
+_EACH = "SELECT said.*, coalesce(least >= replaced, false) AS older FROM"
+_BY_DAY = f"""
+    {_EACH} (
+        SELECT root, {_SAYS}, false AS again, least, most, number FROM alike JOIN report_root USING ({_NAMED})
+    ) AS said LEFT JOIN report_born USING (root, trial) WHERE (day = turn) IS NOT TRUE
+    UNION ALL
+    -- On the day on which a newer template came up, some are older and some are not.
+    {_EACH} ({_rows(f"{SAID} AND day IN (SELECT turn FROM report_born)")}) AS said
+    JOIN report_born USING (root, trial) WHERE day = turn
+"""  # noqa: S608
 
 
 def found(examples: int, *, together: bool) -> str:
@@ -119,17 +128,17 @@ def found(examples: int, *, together: bool) -> str:
 
     `together`: we and others found something; then `AGAIN` goes before.
     """
+    rows = f"{_EACH} ({_TOGETHER if together else _rows(SAID)}) AS said LEFT JOIN report_born USING (root, trial)"
     return f"""
 CREATE OR REPLACE TEMP TABLE report_part AS
-WITH said AS ({_TOGETHER if together else _ALONE}), finding AS (
+WITH finding AS (
     -- It leaves a violation as it was, or is made of a template of which there is a newer one.
-    SELECT *, coalesce(time >= replaced, false) AS older, older OR kept AS remains
-    FROM said LEFT JOIN report_born USING (root, trial)
-), alike AS (
+    SELECT *, older OR kept AS remains FROM ({rows if together or examples else _BY_DAY})
+), grouped AS (
     -- Few are not alike: what is asked below is asked of them, not of each finding.
     SELECT {_KEY}, source, result, violates, older, remains, hand, again,
-        min(time) AS least, max(time) AS most, count(*) AS number,
-        {f"max(time, {examples}) FILTER (violates AND NOT again)" if examples else "NULL::TIMESTAMPTZ[]"} AS latest
+        min(least) AS least, max(most) AS most, sum(number) AS number,
+        {f"max(most, {examples}) FILTER (violates AND NOT again)" if examples else "NULL::TIMESTAMPTZ[]"} AS latest
     FROM finding GROUP BY ALL
 )
 SELECT {_KEY},
@@ -147,7 +156,7 @@ SELECT {_KEY},
     sum(CASE WHEN result = 'error' AND NOT again THEN number ELSE 0 END)::BIGINT AS errors,
     sum(CASE WHEN result = 'not_comparable' THEN number ELSE 0 END)::BIGINT AS incomparable,
     bit_or(CASE WHEN violates THEN source ELSE 0 END) AS sources
-FROM alike
+FROM grouped
 GROUP BY ALL
 """  # noqa: S608 - only our own names go in
 
@@ -159,8 +168,8 @@ CREATE OR REPLACE TEMP TABLE report_shown AS
 SELECT * FROM ({
     _of(
         "findings",
-        f'policy, {_PART}, time, source, preexisting, message, audit_id, by_controller, client, "user"',
-        f"{_BAD} AND {_SAID} AND time IN ({_TIMES})",
+        f'policy, {PART}, time, source, preexisting, message, audit_id, by_controller, client, "user"',
+        f"{_BAD} AND {SAID} AND time IN ({_TIMES}) AND day IN (SELECT {_day('time')} FROM ({_TIMES}))",
     )
 })
 QUALIFY row_number() OVER (PARTITION BY {_KEY}, time ORDER BY by_controller, source DESC, audit_id, message) = 1
@@ -183,7 +192,7 @@ SELECT pair.root, pair.policy, scope.part, found.counted,
     -- What the object itself says is also held against its other parts.
     CASE WHEN kind.resource IS NOT NULL THEN pair.least ELSE coalesce(found.violated, pair.first) END AS since
 FROM report_pair AS pair
-JOIN (SELECT DISTINCT policy, {_PART} FROM report_scope) AS scope ON scope.policy = pair.policy
+JOIN (SELECT DISTINCT policy, {PART} FROM report_scope) AS scope ON scope.policy = pair.policy
 JOIN report_root AS workload ON workload.root = pair.root
 LEFT JOIN report_kind AS kind ON kind.root_kind = workload.root_kind AND kind.resource = scope.part
 LEFT JOIN report_part AS found ON found.root = pair.root AND found.policy = pair.policy AND found.part = scope.part
@@ -195,7 +204,7 @@ CREATE OR REPLACE TEMP TABLE report_write AS
 SELECT written.* EXCLUDE (time),
     -- What has lost its time may be later than anything else.
     coalesce(time, (SELECT max(last) FROM report_cell) + INTERVAL 1 MICROSECOND) AS time
-FROM ({_of("writes", f"{_WHAT}, {_PART}, cluster, time, request, result, set_digest", _COUNTS)}) AS written
+FROM ({_of("writes", f"{_WHAT}, {PART}, cluster, time, request, result, set_digest", COUNTS)}) AS written
 JOIN (SELECT root, part, min(since) AS since FROM report_bound GROUP BY ALL) AS bound USING (root, part)
 WHERE time IS NULL OR time > since
 """  # noqa: S608

@@ -10,8 +10,22 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator, Mapping
 
+COUNTS = "NOT rejected AND NOT dry_run"
+SAID = f"source <> 'denial' AND {COUNTS}"
+"""Of findings: but for what was really refused."""
+ANONYMOUS = "CASE WHEN root_name = '' THEN resource ELSE '' END AS anonymous"
+PART = (
+    "CASE WHEN subresource = '' AND operation NOT IN ('DELETE', 'CONNECT') THEN resource"
+    " ELSE resource || CASE WHEN subresource = '' THEN '' ELSE '/' || subresource END"
+    " || CASE operation WHEN 'DELETE' THEN ' delete' WHEN 'CONNECT' THEN ' connect' ELSE '' END END AS part"
+)
+"""Of a workload."""
+KEPT = "preexisting AND operation = 'UPDATE' AS kept"
+"""It leaves a violation as it was."""
+HAND = "NOT by_controller AND client <> '' AS hand"
+
 _PLACE = "cluster, day, namespace"
-_ROOT = "root_kind, root_name, CASE WHEN root_name = '' THEN resource ELSE '' END AS anonymous"
+_ROOT = f"root_kind, root_name, {ANONYMOUS}"
 _ABOUT = '"group", version, resource, subresource, operation'
 
 SUMS: Mapping[str, str] = {
@@ -28,12 +42,15 @@ SUMS: Mapping[str, str] = {
             arg_max({{client: client, "user": "user"}}, time) FILTER (hand) AS toucher
         FROM (
             SELECT *, NOT by_controller AND operation IN ('CREATE', 'UPDATE') AS hand FROM writes
-            WHERE root_name <> '' AND NOT rejected AND NOT dry_run
+            WHERE root_name <> '' AND {COUNTS}
         ) GROUP BY ALL""",  # noqa: S608
-    # Of which workloads something was said, but for what was really refused.
-    "subjects": f"""
-        SELECT DISTINCT {_PLACE}, {_ROOT} FROM findings
-        WHERE source <> 'denial' AND NOT rejected AND NOT dry_run""",  # noqa: S608
+    # Of which workloads something was said.
+    "subjects": f"SELECT DISTINCT {_PLACE}, {_ROOT} FROM findings WHERE {SAID}",  # noqa: S608
+    # What was: the findings that differ in nothing but their times and texts.
+    "alike": f"""
+        SELECT {_PLACE}, {_ROOT}, trial, policy, {PART}, source, result, {KEPT}, {HAND},
+            min(time) AS least, max(time) AS most, count(*) AS number
+        FROM findings WHERE {SAID} GROUP BY ALL""",  # noqa: S608
     # By which sets each policy found something, and in what.
     "sightings": f"SELECT DISTINCT cluster, day, source, policy, set_digest, {_ABOUT} FROM findings",  # noqa: S608
     # What was not seen: writes, and records that could not be read.
