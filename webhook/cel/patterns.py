@@ -86,7 +86,7 @@ class Pattern:
             found.Add(text)
             found.Compile()
         except re2.error as error:
-            raise CelError(_go_text(str(error))) from None
+            raise CelError(_go_text(error.args[0], text)) from None
         # The wrapper's own method only encodes and turns an empty list into None.
         match = getattr(getattr(found, "_set", None), "Match", found.Match)
         # RE2's time is linear in the text, and in the pattern: a factor that somebody else may have chosen.
@@ -156,11 +156,27 @@ _TEXTS = (
     (r"invalid escape sequence: (.*)", "invalid escape sequence: `{}`"),
     (r"trailing \\.*", "trailing backslash at end of expression: ``"),
     (r"invalid perl operator: (.*)", "invalid or unsupported Perl syntax: `{}`"),
+    (r"invalid named capture group: (.*)", "invalid named capture: `{}`"),
 )
+_REPEATS = 1_000
+_REPEATED = re.compile(
+    r"^(?:bad repetition operator|invalid repetition size): .*?(\{([0-9]+)(?:,([0-9]*))?\})\??$", re.DOTALL
+)
+_LOOKING_BEHIND = re.compile(r"invalid perl operator: (\(\?<[=!])")
 
 
-def _go_text(text: str) -> str:
-    text = text.removeprefix("b'").removesuffix("'")
+def _go_text(told: bytes | str, pattern: str) -> str:
+    """Go's text for what RE2 has told of a pattern."""
+    text = told.decode("utf-8", "replace") if isinstance(told, bytes) else told
+    if behind := _LOOKING_BEHIND.fullmatch(text):
+        # To Go this begins a group with a name, which ends where the next `>` is.
+        rest = pattern[pattern.index(behind[1]) :]
+        text = f"invalid named capture group: {rest[: rest.find('>') + 1] or rest}"
+    if repeated := _REPEATED.search(text):
+        least, most = int(repeated[2]), int(repeated[3] or repeated[2])
+        if least > _REPEATS or most > _REPEATS or least > most:
+            # Go looks at the numbers first, and shows nothing else.
+            text = f"invalid repetition size: {repeated[1]}"
     for shape, go in _TEXTS:
         match = re.fullmatch(shape, text, re.DOTALL)
         if match:

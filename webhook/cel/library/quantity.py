@@ -88,6 +88,7 @@ def _parse(text: str) -> Quantity:
     sign, whole, fraction, suffix = match.groups()
     fraction = fraction or ""
     base, exponent, form = _suffix(suffix)
+    written = whole + fraction
     whole = whole.lstrip("0") or "0"  # no digits at all are a zero, too
     digits = int(whole + fraction)
     direction = -1 if sign == "-" else 1
@@ -100,6 +101,8 @@ def _parse(text: str) -> Quantity:
     if room >= 0 and scale >= _NANO and digits * mantissa <= INT_MAX:
         canonical = exponent % 10 == 0 and digits % 8 != 0 if base == 2 else _canonical(whole + fraction, scale)
         return Quantity(direction * digits * mantissa, scale, form, written=text if canonical else "")
+    if not written:
+        raise CelError(_NO_NUMBER)  # but not to what reads large numbers
     return _large(digits, base, exponent, len(fraction), form, direction)
 
 
@@ -108,13 +111,14 @@ def _canonical(digits: str, scale: int) -> bool:
     return scale % 3 == 0 and not digits.endswith("000") and not digits.startswith("0")
 
 
+_NO_NUMBER: Final = "unable to parse numeric part of quantity"
 _SHORT: Final = 24
 _remembered = lru_cache(maxsize=1_024)(_parse)
 
 
 def _large(digits: int, base: int, exponent: int, places: int, form: str, direction: int) -> Quantity:
     if abs(exponent) > 10_000:
-        raise CelError("unable to parse numeric part of quantity")
+        raise CelError(_NO_NUMBER)
     number = Fraction(digits) / Fraction(10) ** places * Fraction(base) ** exponent
     nano = number * 10**9
     units = -(-nano.numerator // nano.denominator)  # rounded up: some was asked for
@@ -166,9 +170,16 @@ def as_integer(value: Quantity) -> int:
 
 def as_float(value: Quantity) -> float:
     try:
-        return float(value.value) if value.scale == 0 else float(value.value) * float(f"1e{value.scale}")
+        return float(value.value) if value.scale == 0 else float(value.value) * _power(value.scale)
     except OverflowError:
         return float("inf") if value.value > 0 else float("-inf")
+
+
+def _power(scale: int) -> float:
+    """Go's `math.Pow10`: not always the nearest to the power, for it is a product of two."""
+    coarse, fine = divmod(abs(scale), 32)
+    high, low = float(f"1e{32 * coarse}"), float(f"1e{fine}")
+    return high * low if scale > 0 else 1 / high / low if scale >= -308 else 0.0
 
 
 def sign(value: Quantity) -> int:

@@ -216,11 +216,16 @@ def unescape(text: bytes, *, plus: bool) -> bytes:
 
 
 def url(text: str) -> URL:
+    shown = text
     try:
         parse(text, request=True)
+        if "#" in text:
+            shown = text.partition("#")[0]  # what stands before a fragment is read, and shown, alone
+            parse(shown, request=False)
+            shown = text
         return parse(text, request=False)
     except _Bad as error:
-        raise CelError(f"URL parse error during conversion from string: parse {go_quote(text)}: {error}") from None
+        raise CelError(f"URL parse error during conversion from string: parse {go_quote(shown)}: {error}") from None
 
 
 def is_url(text: str) -> bool:
