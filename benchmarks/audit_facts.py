@@ -97,6 +97,9 @@ def main() -> int:
     args = parser.parse_args()
     if args.step:
         return _step(args)
+    from benchmarks.audit import as_installed  # only here: what it needs is no part of a step
+
+    as_installed()
     with tempfile.TemporaryDirectory() as made:
         for step in ("generate", "put", "report"):
             line = [sys.executable, "-m", "benchmarks.audit_facts", "--step", step, "--folder", args.folder or made]
