@@ -21,9 +21,10 @@ examples:
   duckdb -c "SELECT policy, count(*) FROM 'facts/*/*/*.parquet' WHERE kind = 'finding' GROUP BY ALL"
 
 A run adds what is new: inputs that an earlier one has read are left alone, and records that came twice (stages, retried
-batches, overlapping files) count once. Each day of each cluster is one file. A run that is killed leaves the facts as
-they were. Heartbeats, status reports and questions (leases, events, */status, reviews of access) are left out, and
-bodies never enter. It reads once: of a log that grows, run it again over the files that were rotated.
+batches, overlapping files) count once. Each day of each cluster is one file; beside it, in `_*.sums`, lies what reports
+ask of every day. A run that is killed leaves the facts as they were. Heartbeats, status reports and questions (leases,
+events, */status, reviews of access) are left out, and bodies never enter. It reads once: of a log that grows, run it
+again over the files that were rotated.
 
 exit codes: 0 done, 2 could not do it
 """
