@@ -1,8 +1,9 @@
 """The facts table on disk: Parquet by cluster and day, and a manifest of what is in it.
 
 A run adds the inputs that the manifest does not know, and rewrites the days that they touch, each to one file in which
-every write is once, and one of what reports ask of it (`sums`). The manifest is replaced at the end, in one step: whatever a run that was killed has left behind
-is in no manifest, and the next run removes it. Knows files; what the rows mean is `rows`' business.
+every write is once, and one of what reports ask of it (`sums`). The manifest is replaced at the end, in one step:
+whatever a run that was killed has left behind is in no manifest, and the next run removes it. Knows files; what the
+rows mean is `rows`' business.
 """
 
 from __future__ import annotations
