@@ -22,6 +22,7 @@ from tests.e2e.oracle.comparison import AGREE, REFUSED, Difference, Question, ca
 from tests.e2e.oracle.expressions import Generator, Variable
 from tests.e2e.oracle.process import Oracle
 from tests.e2e.oracle.questions import ANSWERS, Held, decisions, kept, objects, questions
+from tests.e2e.oracle.shapes import Shapes
 from webhook.cel.types import DYN, INT
 
 EXPRESSIONS = int(os.environ.get("WOULDBLOCK_ORACLE_EXPRESSIONS", "20000"))
@@ -203,6 +204,11 @@ def test_decisions_come_to_the_same(oracle: Oracle) -> None:
     kinds, found = _agreement(oracle, decisions(SEED), EXPRESSIONS // 5)
     # A variable that does not compile is nothing that both could be asked about.
     _check(oracle, Counter({kind: count for kind, count in kinds.items() if kind != REFUSED}), found)
+
+
+def test_what_policies_say_comes_to_the_same(oracle: Oracle) -> None:
+    kinds, found = _agreement(oracle, iter(Shapes(SEED)), EXPRESSIONS // 5)
+    _check(oracle, kinds, found)
 
 
 def test_objects_of_built_in_kinds_come_to_the_same(oracle: Oracle, held: list[Held]) -> None:
