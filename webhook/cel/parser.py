@@ -12,7 +12,6 @@ from typing import Final
 from webhook.cel.diagnostics import Diagnostic, Failed
 from webhook.cel.lexer import UNREADABLE, Token, tokens
 from webhook.cel.macros import MacroError, expand_global, expand_member
-from webhook.cel.misread import complaints
 from webhook.cel.tree import (
     Call,
     Conditional,
@@ -85,6 +84,8 @@ def parse(text: str, *, quoted_names: bool = True) -> Node:
     try:
         node = parser.whole()
     except _NotCel:
+        from webhook.cel.misread import complaints  # most policies never come to it
+
         raise Failed(complaints(text, found, problems, RESERVED)) from None
     if parser.problems:
         raise Failed(parser.problems)
