@@ -96,7 +96,7 @@ class Decisions:
 
     def atom(self, names: list[str], depth: int) -> str:
         path, field = self.path(self._choice(names)), self._choice(_FIELDS)
-        match self._choice(range(14)):
+        match self._choice(range(16)):
             case 0 | 1 | 2:
                 return f"has({path}.{field})"
             case 3 | 4 | 5:
@@ -115,5 +115,12 @@ class Decisions:
             case 11:
                 return f"{path}.hasValue()"
             case 12:
+                type = self._choice(("string", "bool", "int", "double", "list", "map", "null_type"))
+                return f"type({path}) {self._choice(('==', '!='))} {type}"
+            case 13:
+                other = self.path(self._choice(names))
+                end = self._choice(("hasValue()", f"orValue({path})"))
+                return f"{path}.?{field}.or({other}.?name).{end} == dyn({path})"
+            case 14:
                 return "has(variables.part)" if "variables.part" in names else f"has({path}.{field})"
         return f"dyn({path})"

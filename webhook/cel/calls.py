@@ -11,11 +11,13 @@ from typing import TYPE_CHECKING, Any, Final
 
 from webhook.cel import equality, runtime
 from webhook.cel.dispatch import surely
+from webhook.cel.env import TYPES
 from webhook.cel.facts import NOT_CONSTANT, hashes, operands, sure_row
 from webhook.cel.overload import Overload
 from webhook.cel.patterns import compile_pattern
 from webhook.cel.tariff import cost_of, steep
 from webhook.cel.tree import Call, Node
+from webhook.cel.values import type_name
 
 if TYPE_CHECKING:
     from webhook.cel.codegen import Body
@@ -167,7 +169,29 @@ def _equality(body: Body, node: Call, inner: list[str]) -> str:
         # 0 and 1 are equal to false and true in Python.
         if exact and constant not in (0, 1) and "dyn" in kinds:
             return f"({inner[1 - at]} {symbol} {inner[at]})"
-    return f"{body.module.helper(equality.equals if positive else equality.differs)}({one}, {other})"
+    general = body.module.helper(equality.equals if positive else equality.differs)
+    if kinds == ["dyn", "dyn"]:  # mostly texts
+        first, again = body.held(one)
+        if other.isidentifier():
+            return f"({again} {symbol} {other} if {first}.__class__ is str else {general}({again}, {other}))"
+    return f"{general}({one}, {other})"
+
+
+def type_test(body: Body, node: Node) -> tuple[Node, str] | None:
+    """(x, a template for what x is written as) of `type(x) == string` and the like, for which no type is made; `None`
+    for anything else."""
+    if not isinstance(node, Call) or node.function not in ("_==_", "_!=_"):
+        return None
+    positive = node.function == "_==_"
+    for asked, type in (node.arguments, node.arguments[::-1]):
+        known = TYPES.get(body.checked.names.get(type.id, ""))
+        if isinstance(asked, Call) and asked.function == "type" and known is not None:
+            name = known.runtime().partition("(")[0]
+            if name in ("string", "bool"):
+                return asked.arguments[0], f"({{}}.__class__ {'is' if positive else 'is not'} {_TESTS[name]})"
+            named = body.module.helper(type_name)
+            return asked.arguments[0], f"({named}({{}}) {'==' if positive else '!='} {body.module.constant(name)})"
+    return None
 
 
 def _membership(body: Body, node: Call, inner: list[str]) -> str:

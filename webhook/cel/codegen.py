@@ -131,14 +131,31 @@ class Body:
         if isinstance(node, Bind):
             return choices.bind_expression(self, node)
         if isinstance(node, Call) and node.function in ("orValue", "hasValue") and node.target is not None:
-            path = steps.optional_path(self, node.target)
-            if path is not None:
-                found = steps.path_expression(self, self.pure(path[0]), path[1])
+            found = self.content(node.target)
+            if found is not None:
                 if node.function == "hasValue":
                     return f"({found} is not ABSENT)"
-                held = self.out.temporary()
-                return f"({held} if ({held} := {found}) is not ABSENT else {self.pure(node.arguments[0])})"
+                return self.first(found, self.pure(node.arguments[0]))
+        asked = calls.type_test(self, node)
+        if asked is not None:
+            return asked[1].format(self.pure(asked[0]))
         return self.combine(node, [self.pure(operand) for operand in operands(node, self.checked)])
+
+    def content(self, node: Node) -> str | None:
+        """What an optional holds, or `ABSENT`, without the optional itself; `None` for what is not made of paths."""
+        path = steps.optional_path(self, node)
+        if path is not None:
+            return steps.path_expression(self, self.pure(path[0]), path[1])
+        if isinstance(node, Call) and node.function == "or" and node.target is not None:
+            one, other = self.content(node.target), self.content(node.arguments[0])
+            if one is not None and other is not None:
+                return self.first(one, other)
+        return None
+
+    def first(self, found: str, otherwise: str) -> str:
+        """An expression that may be `ABSENT`, and another one for where it is."""
+        held = self.out.temporary()
+        return f"({held} if ({held} := {found}) is not ABSENT else {otherwise})"
 
     def guarded(self, node: Node) -> str:
         """The fast form, and the exact one for when that raises."""

@@ -372,6 +372,9 @@ class _Direct:
         return name
 
     def _call(self, node: Call) -> str:
+        asked = calls.type_test(self.body, node)
+        if asked is not None:
+            return asked[1].format(self.atom(asked[0]))
         arguments = operands(node, self.checked)
         inner = [self.atom(argument) for argument in arguments]
         likely = calls.likely(self.body, node, inner)
