@@ -217,6 +217,17 @@ def _membership(body: Body, node: Call, inner: list[str]) -> str:
     )
 
 
+def _size(body: Body, node: Call, inner: list[str]) -> str:
+    """`size`: Python's own of texts, lists and maps, of which one is as likely as another."""
+    row = sure_row(node, body.checked)
+    if row is not None:
+        return _direct(body, row, inner, False)
+    general = body.module.helper(body.context.dispatcher(body.checked.overloads[node.id]))
+    first, again = body.held(inner[0])
+    sized = f"{first}.__class__ is str or {again}.__class__ is list or {again}.__class__ is dict"
+    return f"(len({again}) if {sized} else {general}({again}))"
+
+
 def _or_value(body: Body, node: Call, inner: list[str]) -> str:
     """`x.or(y)` and `x.orValue(y)`: y only if x is none."""
     held, content = body.out.temporary(), body.out.temporary()
@@ -231,6 +242,7 @@ _SPECIAL: Final[dict[str, Any]] = {
     **dict.fromkeys(("_==_", "_!=_"), _equality),
     **dict.fromkeys(_ORDER, _ordering),
     "@in": _membership,
+    "size": _size,
     "or": _or_value,
     "orValue": _or_value,
 }
