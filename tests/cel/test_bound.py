@@ -23,6 +23,7 @@ from webhook.cel.bound import Bound, at_most
 from webhook.cel.ceiling import Argument, weigh
 from webhook.cel.library import FUNCTIONS
 from webhook.cel.limits import BEYOND, SIZES, Demand, VariableLimit, granted, size_class, variable_limits
+from webhook.cel.places import UNCOUNTED
 from webhook.cel.poly import Poly, Unbounded, at, larger, number, plus, put, root, times
 from webhook.cel.program import FAULTS
 from webhook.cel.tariff import LIMIT
@@ -89,7 +90,7 @@ def broken(unit: Unit, metered: Unit, inputs: Inputs) -> str:
             failed = True
         if iterations == GRANTS[-1]:
             continue
-        most = at_most(bound.granted, size, iterations)
+        most = at_most(bound.granted, size, iterations + bound.free)
         for place, sure in asked(unit, bound, sure=True).items():
             limit = limit_of(unit, place, size)
             most += limit.granted if sure else limit.whole
@@ -105,7 +106,7 @@ def broken(unit: Unit, metered: Unit, inputs: Inputs) -> str:
         if failed or activation.failed:
             continue
         variables = sum(limit_of(unit, place, size).succeeds for place in places)
-        if units > (most := at_most(bound.succeeds, size, iterations) + variables):
+        if units > (most := at_most(bound.succeeds, size, iterations + bound.free) + variables):
             return f"costs {units}, said at most {most} with {iterations} iterations and no error"
         weight = max((weigh(activation.memo[place]) for place in bound.uses), default=0)
         if units > (most := at(put(bound.valued, VALUE, number(weight)), size) + variables):
@@ -248,6 +249,15 @@ class TestGrants:
         unit = unit_of("object.spec.l.all(a, object.spec.l.all(b, a.name == b.name))")
         assert 10_000 < iterations(unit, 12_000) < 1 << 40
         assert 1_000 < iterations(unit, 150_000) < 10_000
+
+    def test_what_runs_uncounted_is_reckoned_with(self) -> None:
+        unit = unit_of("object.spec.l.all(a, object.spec.l.all(b, a.name == b.name))")
+        bound = unit.bounds[0]
+        assert bound is not None and bound.free == 2 * UNCOUNTED
+        for size in SIZES:
+            granted_ = iterations(unit, size)
+            if 0 <= granted_ < 1 << 40:
+                assert at_most(bound.granted, size, granted_ + bound.free) <= LIMIT
 
     def test_a_large_object_gets_thousands_of_iterations(self) -> None:
         unit = unit_of("variables.c.all(c, c.image.contains('@'))", c="object.spec.containers.filter(c, c.image != '')")

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import re
 import threading
-from types import ModuleType
+from types import FunctionType, ModuleType
 from typing import Any
 
 import pytest
@@ -118,7 +118,7 @@ def x1(S):
         if f3 is not None: raise CelError(f3)
     return t2
 
-def e1(S):
+def e1(S, k2=k2, k4=k4):
     o1 = S.object
     try:
         t1 = o1[k1]
@@ -166,8 +166,8 @@ def test_golden_source(text: str) -> None:
     ],
 )
 def test_the_example_of_the_module_is_true(module: ModuleType, text: str) -> None:
-    shown = (module.__doc__ or "").partition("def e1(S):")[2]
-    made = source(text).partition("def e1(S):")[2]
+    shown = (module.__doc__ or "").partition("def e1(")[2]
+    made = source(text).partition("def e1(")[2]
     assert "".join(shown.split()) == "".join(made.split())
 
 
@@ -231,7 +231,8 @@ def test_no_text_enters_the_source(position: str, hostile: str) -> None:
 
 @pytest.mark.parametrize("metered", [False, True])
 def test_no_local_has_the_name_of_something_in_the_module(metered: bool) -> None:
-    """A function that assigns to the name of another one can no longer call it."""
+    """A function that assigns to the name of another one can no longer call it; a parameter that is by default what it
+    is named after hides nothing."""
     texts = [
         "object.a.exists_one(x, x.b) && !object.c",
         "object.a.exists_one(x, x.b || object.d) && object.l.filter(x, x.d).size() > 1",
@@ -241,11 +242,15 @@ def test_no_local_has_the_name_of_something_in_the_module(metered: bool) -> None
     ]
     expressions = [Expression(path=f"e{at}", text=text) for at, text in enumerate(texts * 3)]
     unit = compile_unit(expressions, metered=metered)
-    codes = [each.__code__ for each in unit._namespace.values() if hasattr(each, "__code__")]
-    generated = [code for code in codes if code.co_filename.startswith("<cel")]
+    held = unit._namespace
+    generated = [each for each in held.values() if isinstance(each, FunctionType)]
+    generated = [each for each in generated if each.__code__.co_filename.startswith("<cel")]
     assert len(generated) > len(texts)
-    for code in generated:
-        assert not set(code.co_varnames) & unit._namespace.keys(), code.co_name
+    for each in generated:
+        code, defaults = each.__code__, each.__defaults__ or ()
+        bound = code.co_varnames[code.co_argcount - len(defaults) : code.co_argcount]
+        assert all(held[name] is value for name, value in zip(bound, defaults, strict=True)), code.co_name
+        assert not set(code.co_varnames) - set(bound) & held.keys(), code.co_name
 
 
 def test_no_name_enters_the_source() -> None:

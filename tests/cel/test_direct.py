@@ -9,8 +9,9 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from webhook.cel.activation import Activation, Leave, grant
+from webhook.cel.places import UNCOUNTED
 from webhook.cel.program import FAULTS, fault
-from webhook.cel.unit import MISSING, EvalError, Expression, Inputs, compile_unit
+from webhook.cel.unit import MISSING, EvalError, Expression, Inputs, Variable, compile_unit
 
 ATOMS = (
     "has(object.a)",
@@ -137,6 +138,60 @@ def test_both_forms_agree(text: str, each: list[Any]) -> None:
         found = outcome(unit.calls[0], unit.activation(inputs))
         if exact is not None:
             assert found == outcome(exact, unit.activation(inputs)), unit.source
+
+
+HELD = st.one_of(objects, values)
+
+
+@given(texts=st.lists(expressions, min_size=1, max_size=3, unique=True), held=HELD, other=HELD)
+@example(texts=["has(object.a)"], held="an a", other={"a": 1})
+@example(texts=["has(object.m.a)", "object.m.all(k, object.m[k] == 'x')"], held={"m": []}, other={"m": {"k": "x"}})
+@settings(max_examples=100, deadline=None)
+def test_what_is_kept_for_others_is_what_they_would_find(texts: list[str], held: Any, other: Any) -> None:
+    """Several expressions on one activation, of values far from its root and of variables, say what each says alone."""
+    far = [text.replace("object.", f"{start}.") for text in texts for start in ("object.s.t", "variables.v")]
+    far += [text.replace("object.", "variables.w.") for text in texts]
+    unit = compile_unit(
+        [Expression(path="x", text=text) for text in far],
+        variables=[Variable(name="v", path="v", text="object.s.t"), Variable(name="w", path="w", text="object.s.u")],
+    )
+    inputs = Inputs(object={"s": {"t": held, "u": other}})
+    together = unit.activation(inputs)
+    for _ in range(2):
+        for text, call in zip(far, unit.calls, strict=True):
+            near = text.replace("object.s.t.", "object.").replace("variables.v.", "object.")
+            value = other if "variables.w." in text else held
+            alone = compile_unit([Expression(path="x", text=near.replace("variables.w.", "object."))])
+            exact = alone._namespace.get("x1", alone.calls[0])
+            told = outcome(exact, alone.activation(Inputs(object=value)))
+            assert outcome(call, together) == told, unit.source
+        together.forget()
+        assert together.places == [None] * len(together.places)
+
+
+def test_a_short_range_is_kept_and_a_long_one_counted() -> None:
+    unit = compile_unit([Expression(path="x", text="object.a.b.all(e, e > 0)")] * 2)
+    for length in (0, UNCOUNTED, UNCOUNTED + 1):
+        activation = unit.activation(Inputs(object={"a": {"b": [1] * length}}))
+        activation.left, activation.spare = grant(2 * length)
+        assert [call(activation) for call in unit.calls] == [True, True]
+        kept = length <= UNCOUNTED
+        assert (activation.left + activation.spare, activation.places[0] is not None) == (2 * length * kept, kept)
+    with pytest.raises(Leave):
+        unit.calls[0](activation)
+
+
+def test_a_loop_in_a_loop_is_always_counted() -> None:
+    texts = [
+        "object.a.b.all(e, object.a.c.all(f, f > e))",
+        "object.a.b.all(e, e > 9 || object.a.c.all(f, f > e) || e > 8)",
+    ]
+    for text in texts:
+        unit = compile_unit([Expression(path="x", text=text)])
+        activation = unit.activation(Inputs(object={"a": {"b": [1, 1, 1], "c": [2, 2, 2]}}))
+        activation.left, activation.spare = grant(9)
+        assert unit.calls[0](activation) is True
+        assert activation.left + activation.spare == 0
 
 
 @pytest.mark.parametrize(

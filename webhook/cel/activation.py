@@ -47,10 +47,14 @@ MISSING: Final = Missing()
 class Deferred:
     """An input that is made when an expression first asks for it."""
 
-    __slots__ = ("make",)
+    __slots__ = ("_make", "_of")
 
-    def __init__(self, make: Callable[[], Any]) -> None:
-        self.make = make
+    def __init__(self, make: Callable[[Any], Any], of: Any) -> None:
+        self._make = make
+        self._of = of
+
+    def value(self) -> Any:
+        return self._make(self._of)
 
 
 class Unset:
@@ -80,6 +84,7 @@ class Activation:
         "namespace_object",
         "object",
         "params",
+        "places",
         "spare",
     )
 
@@ -93,6 +98,7 @@ class Activation:
         request: Any = None,
         deadline: Callable[[], None] | None = None,
         variables: int = 0,
+        places: int = 0,
         bound: Mapping[str, Any] | None = None,
     ) -> None:
         self.object = object
@@ -106,6 +112,8 @@ class Activation:
         """Of each variable, which is computed once for all who ask; None: no end."""
         self.memo: list[Any] = [UNSET] * variables
         self.failed: dict[int, str] = {}
+        self.places: list[Any] = [None] * places
+        """See `places.py`."""
         self.bound = bound or {}
         # Of the metered form: units so far, where to stop, and variables as values or failures.
         self.cost = 0
@@ -115,13 +123,13 @@ class Activation:
     @property
     def old_object(self) -> Any:
         if self._old_object.__class__ is Deferred:
-            self._old_object = self._old_object.make()
+            self._old_object = self._old_object.value()
         return self._old_object
 
     @property
     def request(self) -> Any:
         if self._request.__class__ is Deferred:
-            self._request = self._request.make()
+            self._request = self._request.value()
         return self._request
 
     def namespace(self) -> Any:
@@ -170,5 +178,6 @@ class Activation:
 
     def forget(self) -> None:
         self.memo[:] = [UNSET] * len(self.memo)
+        self.places[:] = [None] * len(self.places)
         self.failed.clear()
         self.metered.clear()

@@ -22,7 +22,7 @@ import msgspec
 
 from webhook.cel.ceiling import Extent
 from webhook.cel.check import Checked
-from webhook.cel.facts import Facts
+from webhook.cel.facts import Facts, children
 from webhook.cel.poly import (
     INPUT,
     ZERO,
@@ -37,6 +37,7 @@ from webhook.cel.poly import (
     symbol,
     times,
 )
+from webhook.cel.tree import Fold, Node
 from webhook.cel.worst import Walker, counts
 
 
@@ -59,6 +60,8 @@ class Bound(msgspec.Struct, frozen=True):
     """Of the value, whatever runs."""
     made: Extent
     """Of the value, if the fast form made it within `RUNS`."""
+    free: int = 0
+    """Iterations that the fast form may run beside those that it is granted."""
 
 
 Variables = Mapping[str, tuple[int, Bound | None]]
@@ -69,12 +72,12 @@ RUNS: Final = plus(number(128), scaled(symbol(INPUT), 1 / 32))
 
 
 def bound(
-    checked: Checked, facts: dict[int, Facts], variables: Variables, *, always: bool | None = None
+    checked: Checked, facts: dict[int, Facts], variables: Variables, *, always: bool | None = None, uncounted: int = 0
 ) -> Bound | None:
     """None where the size of the inputs sets no bound.
 
     `always`: whether the fast form evaluates it whenever the server does; if that is known, the bounds for the other
-    case are `whole`, which costs less to find out.
+    case are `whole`, which costs less to find out. `uncounted`: iterations of one loop that nobody counts.
     """
     try:
         every = Walker(checked, facts, variables)
@@ -99,7 +102,12 @@ def bound(
         uses=walker.uses,
         extent=found,
         made=made,
+        free=uncounted * _loops(checked.tree),
     )
+
+
+def _loops(node: Node) -> int:
+    return isinstance(node, Fold) + sum(map(_loops, children(node)))
 
 
 def at_most(parts: Sequence[Poly], size: int, iterations: int) -> float:

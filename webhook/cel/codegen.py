@@ -236,18 +236,21 @@ class Body:
 
     def root(self, name: str) -> str:
         if name in ROOTS:
-            attribute = ROOTS[name]
-            return self.roots.setdefault(attribute, f"o{len(self.roots) + 1}")
+            return self.head(ROOTS[name])
         if name in METHODS:
             return f"S.{METHODS[name]}()"
         if name in TYPES:
             return self.constant(TypeValue(TYPES[name].runtime().partition("(")[0]))
         return f"S.lookup({self.constant(name)})"
 
-    def variable(self, name: str) -> str:
+    def head(self, attribute: str) -> str:
+        """The name of a local that holds something of the activation from the function's first line on."""
+        return self.roots.setdefault(attribute, f"o{len(self.roots) + 1}")
+
+    def variable(self, name: str, memo: str = "") -> str:
         position, function = self.context.variables[name]
         held = self.out.temporary()
-        memo = self.roots.setdefault("memo", f"o{len(self.roots) + 1}")
+        memo = memo or self.head("memo")
         computed = f"force(S, {position}, {function}, {self.constant(name)})"
         return f"({held} if ({held} := {memo}[{position}]) is not UNSET else {computed})"
 

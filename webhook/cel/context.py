@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from webhook.cel.activation import UNSET
 from webhook.cel.dispatch import dispatcher
@@ -12,6 +12,9 @@ from webhook.cel.error import CelError
 from webhook.cel.overload import Overload
 from webhook.cel.program import FAULTS, fault, force, settle
 from webhook.cel.values import ABSENT, NONE, Optional
+
+if TYPE_CHECKING:
+    from webhook.cel.places import Places
 
 ROOTS: Final = {"object": "object", "oldObject": "old_object", "params": "params", "request": "request"}
 METHODS: Final = {
@@ -29,6 +32,8 @@ class Context:
         self.functions = functions
         self.variables: dict[str, tuple[int, str]] = {}
         """Position in the memo and function, of each variable defined so far."""
+        self.places: Places | None = None
+        """Of what the expressions ask alike; None for functions that have none."""
         self.metered = False
         """Whether functions count what they cost (`meter.py`)."""
         self.dispatchers: dict[Any, Callable[..., Any]] = {}

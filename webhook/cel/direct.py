@@ -2,26 +2,24 @@
 
 An expression that decides, or runs over lists, is written twice, as pure ones are (`codegen.py`): exactly, with every
 operator that absorbs errors, and directly: `&&`, `||`, `!`, `?:`, `all` and `exists` become tests that leave the
-function, or the turn of a loop, as soon as they decide; what is selected once is kept, and so is what is known of its
-class. Whatever raises, and every value of an unusual class, is for the exact form. That is sound: where no error was
-met none is to be absorbed, and what was not evaluated is what the server would not have evaluated either.
+function, or the turn of a loop, as soon as they decide; what is selected once is kept, for other expressions too
+(`places.py`), and so is what is known of its class. Whatever raises, and every value of an unusual class, is for the
+exact form. That is sound: where no error was met none is to be absorbed, and what was not evaluated is what the server
+would not have evaluated either.
 
 `object.spec.containers.all(c, has(c.image) && !c.image.endsWith(':latest'))` becomes
 
-    def e1(S):
-        o1 = S.object
+    def e1(S, k3=k3, k4=k4):
+        o1 = S.places
         try:
-            t1 = o1[k1]
-            t2 = t1[k2]
-            t3 = t2 if t2.__class__ is list else elements(t2)
-            S.left -= len(t3)
-            if S.left < 0: t3 = S.pause(t3)
-            for c2 in t3:
+            t1 = o1[0]
+            if t1 is None: t1 = kept_range(S, 0, S.object[k1][k2], 1)
+            for c2 in t1:
                 if c2.__class__ is not dict: raise Unsure
                 if k3 not in c2: return False
-                t4 = c2[k3]
-                if t4.__class__ is not str: raise Unsure
-                if t4.endswith(k4): return False
+                t2 = c2[k3]
+                if t2.__class__ is not str: raise Unsure
+                if t2.endswith(k4): return False
             return True
         except FAULTS:
             return x1(S)
@@ -29,6 +27,7 @@ met none is to be absorbed, and what was not evaluated is what the server would 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Final
@@ -36,22 +35,19 @@ from typing import Final
 from webhook.cel import calls, runtime
 from webhook.cel.check import LOCAL, Checked
 from webhook.cel.codegen import Body, generate
-from webhook.cel.context import Context
+from webhook.cel.context import ROOTS, Context
 from webhook.cel.env import VARIABLES
-from webhook.cel.facts import NOT_CONSTANT, Facts, children, operands
+from webhook.cel.facts import NOT_CONSTANT, Facts, operands
+from webhook.cel.places import kept_map, kept_range, way_to
+from webhook.cel.shapes import NOT, is_collection, is_quantifier, looks_up, prefix_of, prefix_turns
 from webhook.cel.tree import Call, Conditional, Fold, Has, Ident, Index, Logic, Node, Select
 from webhook.cel.unparse import unparse
 
-_NOT: Final = "!_"
-_NOT_STRICT: Final = (_NOT, "or", "orValue", "hasValue")
+_NOT_STRICT: Final = (NOT, "or", "orValue", "hasValue")
 """Calls that are decisions, need not evaluate all their operands, or are the end of an optional path, on which no
 optional is made."""
 _BLOCKS: Final = 12
 """Nesting beyond which a part moves to a function of its own: CPython allows 20 loops in each other."""
-
-
-class Unsure(TypeError):
-    """Raised where the exact form is to decide."""
 
 
 def has_direct(checked: Checked, facts: dict[int, Facts]) -> bool:
@@ -65,7 +61,7 @@ def has_direct(checked: Checked, facts: dict[int, Facts]) -> bool:
 def _loops(checked: Checked, facts: dict[int, Facts], node: Node) -> bool:
     if facts[node.id].constant is not NOT_CONSTANT:
         return False
-    plain = isinstance(node, Fold) and (_is_quantifier(node) or _is_collection(node))
+    plain = isinstance(node, Fold) and (is_quantifier(node) or is_collection(node))
     return plain or any(_loops(checked, facts, each) for each in operands(node, checked))
 
 
@@ -82,7 +78,7 @@ def _decides(checked: Checked, facts: dict[int, Facts], node: Node) -> bool:
 
 def generate_direct(context: Context, checked: Checked, facts: dict[int, Facts], prefix: str) -> str:
     """Writes the functions of one expression, direct and exact, into the module; returns the name of the first."""
-    context.module.namespace["Unsure"] = Unsure
+    context.module.namespace["Unsure"] = runtime.Unsure
     name = context.module.name(prefix)
     exact = generate(context, checked, facts, "x", exact=True)
     form = _Direct(context, checked, facts, {})
@@ -92,18 +88,13 @@ def generate_direct(context: Context, checked: Checked, facts: dict[int, Facts],
         form.test(checked.tree, True, "return False")
     else:
         result = form.atom(checked.tree)
-    head = [f"def {name}(S):", *form.heads(), "    try:"]
+    head = [f"def {name}({form.parameters()}):", *form.heads(), "    try:"]
     tail = [f"        return {result}", "    except FAULTS:", f"        return {exact}(S)"]
     context.module.function([*head, *form.body.out.lines, *tail])
     return name
 
 
-def _is_quantifier(node: Fold) -> bool:
-    return node.macro in ("all", "exists") and not node.second
-
-
-def _is_collection(node: Fold) -> bool:
-    return node.macro in ("filter", "map") and not node.second
+_CONSTANT: Final = re.compile(r"\bk[0-9]+\b")
 
 
 class _Direct:
@@ -115,7 +106,10 @@ class _Direct:
         checked: Checked,
         facts: dict[int, Facts],
         scope: dict[str, str],
+        *,
+        looped: bool = False,
     ) -> None:
+        """`looped`: it is called by a loop."""
         self.body = Body(context, checked, facts, scope, exact=False)
         self.checked = checked
         self.facts = facts
@@ -127,6 +121,12 @@ class _Direct:
         """Names of elements → what they are elements, or keys, of: its CEL and its name."""
         self._counted = False
         """Whether a loop around counts the turns of those that are none in Python."""
+        self._looped = looped
+        self._often: dict[str, None] = {}
+        """Constants that loops ask for, as defaults of parameters: a local is at hand sooner than a global."""
+
+    def parameters(self) -> str:
+        return ", ".join(["S", *self.body.used, *(f"{name}={name}" for name in self._often)])
 
     def heads(self) -> list[str]:
         return [f"    {python} = S.{attribute}" for attribute, python in self.body.roots.items()]
@@ -135,7 +135,7 @@ class _Direct:
 
     def test(self, node: Node, want: bool, leave: str) -> None:
         if self.facts[node.id].constant is NOT_CONSTANT:
-            if isinstance(node, Call) and node.function == _NOT:
+            if isinstance(node, Call) and node.function == NOT:
                 self.test(operands(node, self.checked)[0], not want, leave)
                 return
             if isinstance(node, Logic):
@@ -147,7 +147,7 @@ class _Direct:
                     with self._inside(header):
                         self.test(branch, want, leave)
                 return
-            if isinstance(node, Fold) and _is_quantifier(node) and self._loop(node, want, leave):
+            if isinstance(node, Fold) and is_quantifier(node) and self._loop(node, want, leave):
                 return
         self._leaf(node, want, leave)
 
@@ -173,7 +173,7 @@ class _Direct:
         """`all` and `exists`; whether it could be written here."""
         predicate = node.predicate
         assert predicate is not None  # noqa: S101 - quantifiers have one
-        prefix = self._prefix(node)
+        prefix = prefix_of(self.checked, self.facts, node)
         if prefix is not None:
             self._by_prefix(*prefix, want == (node.macro == "exists"), leave)
             return True
@@ -192,43 +192,36 @@ class _Direct:
     @contextmanager
     def _turns(self, node: Fold) -> Iterator[None]:
         """The body of a loop over the range."""
+        inner = sum(
+            prefix_turns(self.checked, self.facts, part) for part in (node.predicate, node.body) if part is not None
+        )
+        over = None if self._looped or self._counted else self._placed(node.range, "range", 1 + inner)
+        if over is None:
+            holder, over = self._counted_range(node, 1 + inner)
+        else:
+            holder = self._holder(node.range) if looks_up(node) else ""
+        scope = dict(self.body.scope)
+        element = self.body.local(node.variable)
+        self._ranges[element] = unparse(node.range), holder
+        lines = self.body.out.lines
+        start = len(lines)
+        with self._inside(f"for {element} in {over}:"):
+            self._counted = True
+            yield
+        self._often |= dict.fromkeys(_CONSTANT.findall("\n".join(lines[start:])))
+        self.body.scope = scope
+
+    def _counted_range(self, node: Fold, turns: int) -> tuple[str, str]:
+        """What a loop runs over: its value, and that as a list."""
         out = self.body.out
         values = self.atom(node.range)
         over = out.temporary()
         sure = self._classes.get(values) == "list" or self.checked.type(node.range).kind == "list"
         elements = self.body.module.helper(runtime.elements)
         out.line(f"{over} = {values}" + ("" if sure else f" if {values}.__class__ is list else {elements}({values})"))
-        inner = sum(self._prefix_turns(part) for part in (node.predicate, node.body) if part is not None)
-        out.line(f"S.left -= len({over})" + (f" * {1 + inner}" if inner else ""))
+        out.line(f"S.left -= len({over})" + (f" * {turns}" if turns > 1 else ""))
         out.line(f"if S.left < 0: {over} = S.pause({over})")
-        scope = dict(self.body.scope)
-        element = self.body.local(node.variable)
-        self._ranges[element] = unparse(node.range), values
-        with self._inside(f"for {element} in {over}:"):
-            self._counted = True
-            yield
-        self.body.scope = scope
-
-    def _prefix(self, node: Fold) -> tuple[str, Node, tuple[str, ...]] | None:
-        """(method, text, constants) of `['a', 'b'].exists(r, text.startsWith(r))`, which Python's own method
-        takes at once; the same of `all` and `!`."""
-        texts, predicate = self.facts[node.range.id].constant, node.predicate
-        if node.macro == "all":
-            if not (isinstance(predicate, Call) and predicate.function == _NOT):
-                return None
-            predicate = operands(predicate, self.checked)[0]
-        if not (
-            texts.__class__ is list
-            and texts  # of none, the server asks nothing
-            and all(text.__class__ is str for text in texts)
-            and isinstance(predicate, Call)
-            and predicate.function in ("startsWith", "endsWith")
-            and predicate.target is not None
-            and _is_variable(predicate.arguments[0], node.variable)
-            and not _mentions(predicate.target, node.variable)
-        ):
-            return None
-        return predicate.function.lower(), predicate.target, tuple(texts)
+        return values, over
 
     def _by_prefix(self, method: str, target: Node, texts: tuple[str, ...], want: bool, leave: str) -> None:
         """`want` the text to begin, or end, with one of them."""
@@ -238,23 +231,18 @@ class _Direct:
             self.body.out.line("if S.left < 0: S.pause(())")
         self.body.out.line(f"if {'not ' if want else ''}{text}.{method}({self.body.module.constant(texts)}): {leave}")
 
-    def _prefix_turns(self, node: Node) -> int:
-        """Turns of such loops inside the node, if each runs once: counted with the loop around them."""
-        prefix = self._prefix(node) if isinstance(node, Fold) and _is_quantifier(node) else None
-        return sum(map(self._prefix_turns, children(node))) + (len(prefix[2]) if prefix else 0)
-
     # -- conditions: Python bools, written after the statements that they need
 
     def condition(self, node: Node, want: bool) -> str:
         """Whether the node is `want`."""
         facts = self.facts[node.id]
         if facts.constant is NOT_CONSTANT:
-            if isinstance(node, Call) and node.function == _NOT:
+            if isinstance(node, Call) and node.function == NOT:
                 return self.condition(operands(node, self.checked)[0], not want)
             if isinstance(node, Has) and self._is_map(node.operand) and node.id not in self.checked.raw:
-                holder = self._of_class(self.atom(node.operand), "dict")
+                holder = self._of_class(self._holder(node.operand), "dict")
                 return f"{self.body.constant(node.field)} {'in' if want else 'not in'} {holder}"
-            if isinstance(node, Logic | Conditional) or (isinstance(node, Fold) and _is_quantifier(node)):
+            if isinstance(node, Logic | Conditional) or (isinstance(node, Fold) and is_quantifier(node)):
                 found = self._outlined((node,), True)
                 return found if want else _negated(found)
         if facts.constant is not NOT_CONSTANT or not isinstance(node, Call):
@@ -272,18 +260,17 @@ class _Direct:
 
     def _outlined(self, terms: tuple[Node, ...], want: bool) -> str:
         """A call of a new function that says whether one of the terms is `want`."""
-        form = _Direct(self.body.context, self.checked, self.facts, dict(self.body.scope))
+        looped = self._looped or self._counted
+        form = _Direct(self.body.context, self.checked, self.facts, dict(self.body.scope), looped=looped)
         for term in terms[:-1]:
             form.test(term, not want, f"return {want}")
         form.test(terms[-1], want, f"return {not want}")
         name = self.body.module.name("q")
-        parameters = ", ".join(["S", *form.body.used])
-        self.body.module.function(
-            [f"def {name}({parameters}):", *form.heads(), *form.body.out.lines, f"    return {want}"]
-        )
+        head = f"def {name}({form.parameters()}):"
+        self.body.module.function([head, *form.heads(), *form.body.out.lines, f"    return {want}"])
         for used in form.body.used:
             self.body.use(used)
-        return f"{name}({parameters})"
+        return f"{name}({', '.join(['S', *form.body.used])})"
 
     # -- values: names
 
@@ -313,11 +300,11 @@ class _Direct:
             text = self.body.pure(node)
             return text if text.isidentifier() else self._hold(text)
         if self.body.blocks < _BLOCKS:
-            if isinstance(node, Fold) and _is_collection(node):
+            if isinstance(node, Fold) and is_collection(node):
                 return self._collection(node)
             if isinstance(node, Conditional):
                 return self._choice(node)
-        if isinstance(node, Logic) or (isinstance(node, Call) and node.function == _NOT):
+        if isinstance(node, Logic) or (isinstance(node, Call) and node.function == NOT):
             return self._hold(self.condition(node, True))
         return self._hold(self.body.value(node))
 
@@ -342,10 +329,37 @@ class _Direct:
         return result
 
     def _selected(self, operand: Node, key: str) -> str:
-        holder = self.body.subscripted(self.atom(operand))
+        holder = self.body.subscripted(self._holder(operand))
         found = self._keep(f"{holder}[{key}]", f"{holder}[{key}]")
         self._classes.setdefault(holder, "dict")  # nothing else has keys that are strings
         return found
+
+    def _holder(self, node: Node) -> str:
+        """A name that holds the node's value, if that is a map."""
+        name = self._placed(node, "map") if self.checked.type(node).kind == "dyn" else None
+        if name is None:
+            return self.atom(node)
+        self._classes[name] = "dict"
+        return name
+
+    def _placed(self, node: Node, use: str, turns: int = 0) -> str | None:
+        """A name that holds the node's value in the form that it is kept for this use; None: it has no place."""
+        context = self.body.context
+        way = None if context.places is None else way_to(self.checked, node, context.variables)
+        number = None if context.places is None or way is None else context.places.number((use, turns, *way))
+        if number is None or way is None:
+            return None
+        key = f"{use} {number}"
+        if key not in self._kept:
+            if isinstance(node, Select) and len(way) == 1:
+                value = self.body.variable(node.field, "S.memo")
+            else:
+                value = f"S.{ROOTS[way[0]]}" + "".join(f"[{self.body.constant(field)}]" for field in way[1:])
+            keep = self.body.module.helper(kept_range if turns else kept_map)
+            self._kept[key] = name = self._hold(f"{self.body.head('places')}[{number}]")
+            arguments = ", ".join(["S", str(number), value, *([str(turns)] if turns else [])])
+            self.body.out.line(f"if {name} is None: {name} = {keep}({arguments})")
+        return self._kept[key]
 
     def _own_key(self, node: Index) -> str | None:
         """The look-up of a map's value by one of its own keys, over which a loop runs; None for any other."""
@@ -356,7 +370,7 @@ class _Direct:
         written, values = self._ranges.get(element, ("", ""))
         if written != unparse(node.operand) or self._classes.get(values) == "list":
             return None
-        if self.atom(node.operand) != values:
+        if self._holder(node.operand) != values:
             return None
         return f"{self._of_class(values, 'dict')}[{element}]"
 
@@ -419,11 +433,3 @@ class _Direct:
 
 def _negated(condition: str) -> str:
     return f"not {condition}" if condition.startswith("(") or condition.isidentifier() else f"not ({condition})"
-
-
-def _is_variable(node: Node, name: str) -> bool:
-    return isinstance(node, Ident) and node.name == name
-
-
-def _mentions(node: Node, name: str) -> bool:
-    return _is_variable(node, name) or any(_mentions(each, name) for each in children(node))

@@ -140,7 +140,9 @@ class _Strict:
 
     def run(self, bound: Bound, iterations: int) -> float:
         whole = at(bound.whole, self._size)
-        return whole if iterations == _ENDLESS else min(whole, at_most(bound.granted, self._size, iterations))
+        if iterations == _ENDLESS:
+            return whole
+        return min(whole, at_most(bound.granted, self._size, iterations + bound.free))
 
     def maybe(self, bound: Bound) -> float:
         return at(bound.whole, self._size)
@@ -160,7 +162,7 @@ class _Fair:
         self._weight = number(weight)
 
     def run(self, bound: Bound, iterations: int) -> float:
-        return at_most(bound.succeeds, self._size, iterations)
+        return at_most(bound.succeeds, self._size, iterations + bound.free)
 
     def maybe(self, bound: Bound) -> float:
         return at(put(bound.valued, VALUE, self._weight), self._size)

@@ -35,6 +35,11 @@ from webhook.cel.values import (
     make_map,
 )
 
+
+class Unsure(TypeError):
+    """Raised where the direct form leaves the decision to the exact one."""
+
+
 _KEYS = (str, int, Uint, float, bool)
 
 

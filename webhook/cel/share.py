@@ -17,6 +17,7 @@ import msgspec
 from webhook.cel.activation import Activation
 from webhook.cel.bound import Bound
 from webhook.cel.error import CelError
+from webhook.cel.places import Places
 from webhook.cel.program import force
 from webhook.cel.types import Type
 
@@ -44,6 +45,7 @@ class Shared:
         self.limits: dict[int, Any] = {}
         """What `limits.py` made of them, by size class."""
         self.size = 0
+        self.places = Places()
 
     def key(self, name: str, text: str, before: Iterable[tuple[str, Key]], *, params: bool) -> Key:
         """What makes a variable the same as another's. `before` are those defined before it, by name."""

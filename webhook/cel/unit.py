@@ -24,6 +24,7 @@ from webhook.cel.env import Env, policy_env
 from webhook.cel.facts import analyse
 from webhook.cel.fold import fold
 from webhook.cel.parser import parse
+from webhook.cel.places import UNCOUNTED
 from webhook.cel.recursion import room
 from webhook.cel.share import Key, Shared, Slot
 from webhook.cel.sure import result_type, sure
@@ -145,6 +146,7 @@ class Unit:
             request=inputs.request,
             deadline=inputs.check_deadline,
             variables=self.shared.size,
+            places=len(self.shared.places),
             bound=inputs.bound,
         )
 
@@ -254,6 +256,7 @@ def compile_unit(
         context.variables[variable.name] = (slot.number, function)
         types[variable.name] = slot.type
         bounds[variable.name] = (slot.number, slot.bound)
+    context.places = None if metered else shared.places
     compiled = [
         one(
             expression.path,
@@ -303,8 +306,14 @@ def _compile(
         from webhook.cel import meter
 
         return meter.generate_metered(context, checked, facts, prefix), type, None
+    # A variable's value has a bound by all that its loops may run.
+    uncounted = UNCOUNTED if context.places is not None else 0
     write = generate_direct if has_direct(checked, facts) else generate
-    return write(context, checked, facts, prefix), type, bound(checked, facts, variables, always=always)
+    return (
+        write(context, checked, facts, prefix),
+        type,
+        bound(checked, facts, variables, always=always, uncounted=uncounted),
+    )
 
 
 _WANTED: dict[str, tuple[str, ...]] = {"bool": ("bool",), "string": ("string",), "audit": ("string", "null"), "any": ()}

@@ -5,7 +5,6 @@ Source: `apiserver pkg/admission/plugin/cel/condition.go` (`CreateAdmissionReque
 
 from __future__ import annotations
 
-from functools import partial
 from operator import attrgetter
 from typing import Any
 
@@ -31,9 +30,9 @@ def inputs(context: Context) -> Inputs:
     if found is None:
         found = context.memo[_INPUTS] = Inputs(
             object=context.object,
-            old_object=Deferred(partial(_OLD, context.objects)),
+            old_object=Deferred(_OLD, context.objects),
             namespace_object=namespace_object(context),
-            request=Deferred(partial(request_variable, context.request)),
+            request=Deferred(request_variable, context.request),
             check_deadline=context.check_deadline,
         )
     return found
@@ -47,7 +46,7 @@ def condition_inputs(context: Context) -> Inputs:
         found = context.memo[_CONDITION_INPUTS] = Inputs(
             object=usual.object,
             old_object=usual.old_object,
-            request=Deferred(partial(_as_asked, context.request)),
+            request=Deferred(_as_asked, context.request),
             check_deadline=context.check_deadline,
         )
     return found
