@@ -44,9 +44,8 @@ class Plan:
         for pair in pairs:
             if pair[1].crowd is not None:
                 crowds.setdefault(pair[1].crowd, []).append(pair)
-        together = [(crowd, members) for crowd, members in crowds.items() if len(members) > 1]
-        self._crowds = tuple(_Members(crowd, members) for crowd, members in together)
-        swept = {position for _, members in together for position, _ in members}
+        self._crowds = tuple(_Members(crowd, members) for crowd, members in crowds.items())
+        swept = {position for members in crowds.values() for position, _ in members}
         first = min(swept, default=len(self.pairs) and self.pairs[-1][0] + 1)
         self._lead = tuple(pair for pair in pairs if pair[0] < first)
         self._rest = tuple(pair for pair in pairs if pair[0] > first and pair[0] not in swept)

@@ -52,7 +52,8 @@ class Run:
         self.exact = request.request_resource in (None, request.resource)
         """Whether the review holds the version that the client sent."""
         self.activation = unit.activation(inputs(context))
-        self.size = size_class(input_size(context))
+        reviewed: Run | None = context.reviewed.get(unit.shared)  # the old object of the same request
+        self.size: int = size_class(input_size(context)) if reviewed is None else reviewed.size
         self.activation.grants = variable_limits(unit.shared, self.size).grants
         self.met: dict[tuple[str, ...], list[str] | None] = {}
         """Match conditions without params → their errors, or None where one is false: most policies ask the same."""
@@ -159,6 +160,8 @@ class Evaluator:
     def conditions_met(self, run: Run, context: Context) -> list[str] | None:
         """The distinct errors of the match conditions; None when one is false, whatever the others say. Only of a
         policy that is `granted` something. May raise `Leave`."""
+        if not self._asked:
+            return []
         if self._asked not in run.met:
             activation = run.conditions(context)
             activation.left, activation.spare = NO_END
@@ -173,8 +176,10 @@ class Evaluator:
         run = self.run_of(context)
         told = run.told.get(self)
         if told is not None:
+            if not told:
+                return PASS
             try:
-                return self._of_told(told, run.activation, context.texts) if told else PASS
+                return self._usual.get((told, context.texts)) or self._of_told(told, run.activation, context.texts)
             except Leave:
                 pass
         if run.outside or not ((self._matcher.plain and run.exact) or self._matcher.covers(context)):
@@ -215,9 +220,6 @@ class Evaluator:
 
     def _of_told(self, places: tuple[int, ...], activation: Activation, texts: bool) -> Verdict:
         """Of these validations, which are false. Where no message is computed the verdict is the same each time."""
-        known = self._usual.get((places, texts))
-        if known is not None:
-            return known
         found = [self._validations[place] for place in places]
         activation.left, activation.spare = NO_END
         verdict = self._verdict([Failure(_message(each, activation) if texts else "", each.index) for each in found])

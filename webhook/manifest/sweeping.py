@@ -6,11 +6,11 @@ Where anything is not plainly true (a failure, an error, a cost that may be near
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Container, Sequence
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
-from webhook.cel.activation import Activation
+from webhook.cel.activation import Activation, Grant, Leave
 from webhook.cel.share import Shared
 from webhook.errors import DeadlineExceeded
 from webhook.manifest.evaluation import Call, Evaluator, Run
@@ -18,13 +18,22 @@ from webhook.policy import Context
 from webhook.sweep import Sweep
 
 _CHUNK = 16
-"""Policies between two looks at the clock."""
+"""Validations between two looks at the clock."""
 
-_Step = tuple[int, int, Call]
-"""What a validation is granted, now and after a look at the clock, and the validation."""
+_SHARED = 4_096
+"""Iterations that are enough for several validations."""
 
-_Row = tuple[int, tuple[_Step, ...], Callable[[Activation], None] | None]
-"""The member's number, its validations, and what has to hold of variables besides."""
+_Place = tuple[int, int]
+"""A member's number, and which of its validations."""
+
+_Step = tuple[Call, _Place]
+
+
+class _Chunk(NamedTuple):
+    """Validations that together may use what the one that is granted least may use alone: granted once, not each."""
+
+    grant: Grant
+    steps: Sequence[_Step]
 
 
 class Fellows:
@@ -50,14 +59,17 @@ class Fellows:
 class _Granted:
     """The members at one size of the inputs."""
 
-    __slots__ = ("apart", "chunks", "lead", "rows")
+    __slots__ = ("_hold", "_steps", "apart", "chunks", "grants", "lead", "members")
 
     def __init__(self, members: Sequence[Evaluator], size: int) -> None:
-        self.rows: dict[int, _Row] = {}
+        self.grants: dict[_Place, Grant] = {}
+        self._hold: dict[int, Callable[[Activation], None]] = {}
+        """What has to hold of variables besides."""
         self.apart: list[int] = []
         """Members whose cost has to be looked at more closely."""
         self.lead: Evaluator | None = None
         """Who may evaluate the match conditions."""
+        self._steps: dict[int, Sequence[_Step]] = {}
         for number, member in enumerate(members):
             granted = member.granted(size)
             if granted is not None:
@@ -65,15 +77,43 @@ class _Granted:
             if granted is None or None in granted.grants:
                 self.apart.append(number)
                 continue
-            hold = partial(member.hold, granted) if granted.ask else None
-            pairs = zip(granted.grants, member.validations, strict=True)
-            steps = tuple((*grant, call) for grant, call in pairs if grant is not None)
-            self.rows[number] = (number, steps, hold)
-        self.chunks = _chunks([*self.rows.values()])
+            grants = {(number, which): grant for which, grant in enumerate(granted.grants) if grant is not None}
+            self.grants |= grants
+            self._steps[number] = list(zip(member.validations, grants, strict=True))
+            if granted.ask:
+                self._hold[number] = partial(member.hold, granted)
+        self.members = [*self._steps]
+        self.chunks = self.chunked(self.members)
 
+    def __contains__(self, member: int) -> bool:
+        return member in self._steps
 
-def _chunks(rows: Sequence[_Row]) -> list[Sequence[_Row]]:
-    return [rows[start : start + _CHUNK] for start in range(0, len(rows), _CHUNK)]
+    def chunked(self, members: Sequence[int]) -> Sequence[_Chunk]:
+        """Those together that are granted alike, and much."""
+        steps = sorted((step for number in members for step in self._steps[number]), key=self._granted, reverse=True)
+        apart = sum(sum(self._granted(step)) < _SHARED for step in steps)
+        shared, alone = steps[: len(steps) - apart], steps[len(steps) - apart :]
+        chunks = [shared[start : start + _CHUNK] for start in range(0, len(shared), _CHUNK)]
+        return [_Chunk(self._granted(chunk[-1]), chunk) for chunk in (*chunks, *([step] for step in alone))]
+
+    def _granted(self, step: _Step) -> Grant:
+        return self.grants[step[1]]
+
+    def unheld(self, members: Sequence[int], failing: Container[int], activation: Activation) -> set[int]:
+        """Members whose answer counts only if variables are as was assumed, and they are not. Of one that fails nobody
+        knows yet."""
+        found: set[int] = set()
+        if not self._hold:
+            return found
+        for number in [each for each in members if each in self._hold]:
+            try:
+                if number in failing:
+                    found.add(number)
+                else:
+                    self._hold[number](activation)
+            except Exception:
+                found.add(number)
+        return found
 
 
 class _Sweep:
@@ -102,59 +142,51 @@ class _Sweep:
         if errors:
             return everyone
         if among is None:
-            return granted.apart + self._failing(granted.chunks, run, context)
-        rows = granted.rows
-        found = self._failing(_chunks([rows[number] for number in among if number in rows]), run, context)
-        left = []
-        for number in among:
-            if number in found or number not in rows:
-                left.append(number)
-            else:
+            return granted.apart + self._failing(granted, granted.members, granted.chunks, run, context)
+        asked = [number for number in among if number in granted]
+        found = self._failing(granted, asked, granted.chunked(asked), run, context)
+        for number in asked:
+            if number not in found:
                 run.told[self._members[number]] = ()
-        return left
+        return [number for number in among if number in found or number not in granted]
 
-    def _failing(self, chunks: Sequence[Sequence[_Row]], run: Run, context: Context) -> list[int]:
+    def _failing(
+        self, granted: _Granted, members: Sequence[int], chunks: Sequence[_Chunk], run: Run, context: Context
+    ) -> list[int]:
         """Who does not pass; which validations fail is left in `run.told`, where there is no more to it."""
-        found: list[int] = []
         activation = run.activation
-        for chunk in chunks:
+        false: list[_Place] = []
+        unsure: set[int] = set()
+        alone: list[_Step] = []
+        for grant, steps in chunks:
             try:
                 context.check_deadline()
             except DeadlineExceeded:
-                found.extend(row[0] for row in chunk)
+                unsure.update(number for _, (number, _) in steps)
                 continue
-            for number, steps, hold in chunk:
+            activation.left, activation.spare = grant
+            for call, place in steps:
                 try:
-                    for left, spare, call in steps:
-                        activation.left = left
-                        activation.spare = spare
-                        if call(activation) is not True:
-                            found.append(number)
-                            if hold is None:
-                                run.told[self._members[number]] = _rest(steps, call, activation)
-                            break
-                    else:
-                        if hold is not None:
-                            hold(activation)
+                    if call(activation) is not True:
+                        false.append(place)
+                except Leave:  # the others have used up what was granted
+                    alone.append((call, place))
+                    activation.left, activation.spare = grant
                 except Exception:  # of any kind: the member meets it again, and knows what it means
-                    if not found or found[-1] != number:
-                        found.append(number)
-        return found
-
-
-def _rest(steps: Sequence[_Step], failed: Call, activation: Activation) -> tuple[int, ...]:
-    """Which validations fail, the first of them known. Raises what expressions raise."""
-    if len(steps) == 1:
-        return _FIRST
-    places: list[int] = []
-    for place, (left, spare, call) in enumerate(steps):
-        if call is failed:
-            places.append(place)
-        elif places:
-            activation.left, activation.spare = left, spare
-            if call(activation) is not True:
-                places.append(place)
-    return tuple(places)
-
-
-_FIRST = (0,)
+                    unsure.add(place[0])
+        for call, place in alone:
+            activation.left, activation.spare = granted.grants[place]
+            try:
+                if call(activation) is not True:
+                    false.append(place)
+            except Exception:
+                unsure.add(place[0])
+        failing: dict[int, list[int]] = {}
+        false.sort()
+        for number, which in false:
+            failing.setdefault(number, []).append(which)
+        unsure |= granted.unheld(members, failing, activation)
+        for number, places in failing.items():
+            if number not in unsure:
+                run.told[self._members[number]] = tuple(places)
+        return sorted(failing.keys() | unsure)
