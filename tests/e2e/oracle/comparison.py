@@ -287,7 +287,7 @@ def _unsteady(oracle: Oracle, question: Question, found: dict[str, Any]) -> bool
 def _whichever(found: dict[str, Any], answers: Sequence[dict[str, Any]]) -> bool:
     """Whether the server names now this key of a map, now that, as one that is there already."""
     theirs = {each.get("error", "") for each in answers}
-    return len(theirs) > 1 and all(text.startswith(_ALREADY) for text in (*theirs, found.get("error", "")))
+    return len(theirs) > 1 and all(_ALREADY in text for text in (*theirs, found.get("error", "")))
 
 
 def smallest(oracle: Oracle, first: Difference, *, rounds: int = 60) -> Difference:
