@@ -10,16 +10,19 @@ would not have evaluated either.
 `object.spec.containers.all(c, has(c.image) && !c.image.endsWith(':latest'))` becomes
 
     def e1(S, k3=k3, k4=k4):
-        o1 = S.places
+        o1 = S.object
         try:
-            t1 = o1[0]
-            if t1 is None: t1 = kept_range(S, 0, S.object[k1][k2], 1)
-            for c2 in t1:
+            t1 = o1[k1]
+            t2 = t1[k2]
+            t3 = t2 if t2.__class__ is list else elements(t2)
+            S.left -= len(t3)
+            if S.left < 0: t3 = S.pause(t3)
+            for c2 in t3:
                 if c2.__class__ is not dict: raise Unsure
                 if k3 not in c2: return False
-                t2 = c2[k3]
-                if t2.__class__ is not str: raise Unsure
-                if t2.endswith(k4): return False
+                t4 = c2[k3]
+                if t4.__class__ is not str: raise Unsure
+                if t4.endswith(k4): return False
             return True
         except FAULTS:
             return x1(S)

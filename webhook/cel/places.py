@@ -1,4 +1,4 @@
-"""What many expressions take the same way to, kept for a review once the first of them has been there.
+"""What many expressions take the same way to, kept for a review once one of them has been there.
 
 Of a hundred policies most look into `object.spec.template.spec` and run over its `containers`. Such a value has a place
 in the activation, one for each use, where it stands only if it is fit for that as it is: as a map it is surely one; as
@@ -30,15 +30,17 @@ class Places:
 
     def __init__(self) -> None:
         self._numbers: dict[Key, int] = {}
+        self._asked: set[Key] = set()
 
     def __len__(self) -> int:
         return len(self._numbers)
 
     def number(self, key: Key) -> int | None:
-        """None: there is no room left."""
+        """None for the first who asks, since most values are asked for once, and if there is no room left."""
         found = self._numbers.get(key)
-        if found is None and len(self._numbers) < PLACES:
+        if found is None and key in self._asked and len(self._numbers) < PLACES:
             found = self._numbers[key] = len(self._numbers)
+        self._asked.add(key)
         return found
 
 
