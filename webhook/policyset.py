@@ -49,9 +49,9 @@ class PolicySet:
         )
         found = self._dispatch.get(key)
         if found is None:
-            found = Plan(
-                [pair for pair in enumerate(self.policies) if matches_resource(pair[1].match, *key)],
-            )
+            pairs = tuple(pair for pair in enumerate(self.policies) if matches_resource(pair[1].match, *key))
+            # What a plan learns of its candidates takes room: requests that have the same ones have one plan.
+            found = next((plan for plan in self._dispatch.values() if plan.pairs == pairs), None) or Plan(pairs)
             if sum(map(len, key)) <= _KEY_RUNES:
                 if len(self._dispatch) >= _DISPATCH_MAX:
                     self._dispatch.clear()
