@@ -36,15 +36,13 @@ def respond(request: Request, outcome: Outcome, *, warn: bool = True) -> bytes:
     Equal requests and outcomes give equal bytes: on retries the first annotation value wins. `warn` is the
     operator's switch; machines are never warned (`writes_by_hand`).
     """
-    lines = warnings_for(outcome.findings, _subject(request)) if warn and outcome.findings else []
-    response = Response(
-        uid=request.uid,
-        allowed=True,
-        audit_annotations=annotate(outcome, operation=request.operation, dry_run=bool(request.dry_run)),
-    )
-    if lines and writes_by_hand(request, outcome):
-        response = Response(uid=request.uid, allowed=True, warnings=lines, audit_annotations=response.audit_annotations)
-    return encode(ReviewResponse(response=response))
+    values = annotate(outcome, operation=request.operation, dry_run=bool(request.dry_run))
+    if warn and outcome.findings and writes_by_hand(request, outcome):
+        lines = warnings_for(outcome.findings, _subject(request))
+        if lines:
+            told = Response(uid=request.uid, allowed=True, warnings=lines, audit_annotations=values)
+            return encode(ReviewResponse(response=told))
+    return encode(ReviewResponse(response=Response(uid=request.uid, allowed=True, audit_annotations=values)))
 
 
 def admit(uid: str, outcome: Outcome | None = None) -> bytes:

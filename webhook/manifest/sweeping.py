@@ -23,6 +23,9 @@ _CHUNK = 16
 _SHARED = 4_096
 """Iterations that are enough for several validations."""
 
+_GROUPS = 64
+"""Members asked together that are remembered: what fails now and is asked about the old object is often the same."""
+
 _Place = tuple[int, int]
 """A member's number, and which of its validations."""
 
@@ -59,7 +62,7 @@ class Fellows:
 class _Granted:
     """The members at one size of the inputs."""
 
-    __slots__ = ("_hold", "_steps", "apart", "chunks", "grants", "lead", "members")
+    __slots__ = ("_groups", "_hold", "_steps", "apart", "chunks", "grants", "lead", "members")
 
     def __init__(self, members: Sequence[Evaluator], size: int) -> None:
         self.grants: dict[_Place, Grant] = {}
@@ -83,12 +86,22 @@ class _Granted:
             if granted.ask:
                 self._hold[number] = partial(member.hold, granted)
         self.members = [*self._steps]
-        self.chunks = self.chunked(self.members)
+        self.chunks = self._chunked(self.members)
+        self._groups: dict[tuple[int, ...], Sequence[_Chunk]] = {}
 
     def __contains__(self, member: int) -> bool:
         return member in self._steps
 
-    def chunked(self, members: Sequence[int]) -> Sequence[_Chunk]:
+    def chunks_of(self, group: tuple[int, ...]) -> Sequence[_Chunk]:
+        """The `chunks` of some of the members."""
+        found = self._groups.get(group)
+        if found is None:
+            if len(self._groups) >= _GROUPS:
+                self._groups.clear()
+            found = self._groups[group] = self._chunked(group)
+        return found
+
+    def _chunked(self, members: Sequence[int]) -> Sequence[_Chunk]:
         """Those together that are granted alike, and much."""
         steps = sorted((step for number in members for step in self._steps[number]), key=self._granted, reverse=True)
         apart = sum(sum(self._granted(step)) < _SHARED for step in steps)
@@ -143,8 +156,8 @@ class _Sweep:
             return everyone
         if among is None:
             return granted.apart + self._failing(granted, granted.members, granted.chunks, run, context)
-        asked = [number for number in among if number in granted]
-        found = self._failing(granted, asked, granted.chunked(asked), run, context)
+        asked = tuple([number for number in among if number in granted])
+        found = self._failing(granted, asked, granted.chunks_of(asked), run, context)
         for number in asked:
             if number not in found:
                 run.told[self._members[number]] = ()
