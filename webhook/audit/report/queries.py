@@ -169,7 +169,7 @@ SELECT * FROM ({
     _of(
         "findings",
         f'policy, {PART}, time, source, preexisting, message, audit_id, by_controller, client, "user"',
-        f"{_BAD} AND {SAID} AND time IN ({_TIMES}) AND day IN (SELECT {_day('time')} FROM ({_TIMES}))",
+        f"{_BAD} AND {SAID} AND time IN ({_TIMES})",
     )
 })
 QUALIFY row_number() OVER (PARTITION BY {_KEY}, time ORDER BY by_controller, source DESC, audit_id, message) = 1
