@@ -9,6 +9,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
+from msgspec import UNSET
+
 from webhook.annotations import clip
 from webhook.annotations import encode as annotate
 from webhook.policy import Finding, Outcome
@@ -36,13 +38,14 @@ def respond(request: Request, outcome: Outcome, *, warn: bool = True) -> bytes:
     Equal requests and outcomes give equal bytes: on retries the first annotation value wins. `warn` is the
     operator's switch; machines are never warned (`writes_by_hand`).
     """
-    values = annotate(outcome, operation=request.operation, dry_run=bool(request.dry_run))
-    if warn and outcome.findings and writes_by_hand(request, outcome):
-        lines = warnings_for(outcome.findings, _subject(request))
-        if lines:
-            told = Response(uid=request.uid, allowed=True, warnings=lines, audit_annotations=values)
-            return encode(ReviewResponse(response=told))
-    return encode(ReviewResponse(response=Response(uid=request.uid, allowed=True, audit_annotations=values)))
+    told = warn and outcome.findings and writes_by_hand(request, outcome)
+    response = Response(
+        uid=request.uid,
+        allowed=True,
+        warnings=(told and warnings_for(outcome.findings, _subject(request))) or UNSET,
+        audit_annotations=annotate(outcome, operation=request.operation, dry_run=bool(request.dry_run)),
+    )
+    return encode(ReviewResponse(response=response))
 
 
 def admit(uid: str, outcome: Outcome | None = None) -> bytes:

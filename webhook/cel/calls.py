@@ -186,7 +186,7 @@ def type_test(body: Body, node: Node) -> tuple[Node, str] | None:
     for asked, type in (node.arguments, node.arguments[::-1]):
         known = TYPES.get(body.checked.names.get(type.id, ""))
         if isinstance(asked, Call) and asked.function == "type" and known is not None:
-            name = known.runtime().partition("(")[0]
+            name = known.outer
             if name in ("string", "bool"):
                 return asked.arguments[0], f"({{}}.__class__ {'is' if positive else 'is not'} {_TESTS[name]})"
             named = body.module.helper(type_name)

@@ -240,7 +240,7 @@ class Body:
         if name in METHODS:
             return f"S.{METHODS[name]}()"
         if name in TYPES:
-            return self.constant(TypeValue(TYPES[name].runtime().partition("(")[0]))
+            return self.constant(TypeValue(TYPES[name].outer))
         return f"S.lookup({self.constant(name)})"
 
     def head(self, attribute: str) -> str:

@@ -53,7 +53,7 @@ def _constant(node: Node, checked: Checked, found: dict[int, Any]) -> Any:
             name = checked.names.get(node.id, "")
             if name in ENUMS:
                 return ENUMS[name]
-            return TypeValue(TYPES[name].runtime().partition("(")[0]) if name in TYPES else NOT_CONSTANT
+            return TypeValue(TYPES[name].outer) if name in TYPES else NOT_CONSTANT
         case ListLiteral(optional=optional) if not optional:
             values = [found.get(element.id, NOT_CONSTANT) for element in node.elements]
             return NOT_CONSTANT if any(value is NOT_CONSTANT for value in values) else values

@@ -76,7 +76,7 @@ def _operand(meter: Meter, node: Node, *, branch: bool) -> str:
 
 def _root(meter: Meter, node: Node, name: str, *, branch: bool) -> str:
     if name in TYPES and name not in ROOTS:
-        return meter.module.constant(TypeValue(TYPES[name].runtime().partition("(")[0]))
+        return meter.module.constant(TypeValue(TYPES[name].outer))
     if not branch:
         meter.charge(1)
     if name == LOCAL:

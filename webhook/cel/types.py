@@ -26,6 +26,11 @@ class Type(msgspec.Struct, frozen=True, cache_hash=True):
         """As `type()` and messages about required results write it: `google.protobuf.Timestamp`, `null_type`."""
         return self._text(_LONG)
 
+    @property
+    def outer(self) -> str:
+        """`runtime` without the types of elements: `list`."""
+        return self.name or _LONG.get(self.kind, self.kind)
+
     def _text(self, names: dict[str, str]) -> str:
         base = self.name or names.get(self.kind, self.kind)
         if not self.arguments:

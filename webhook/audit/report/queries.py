@@ -10,7 +10,7 @@ only those are looked at that can still change something.
 
 from __future__ import annotations
 
-from webhook.audit.table.sums import ANONYMOUS, COUNTS, HAND, KEPT, PART, SAID
+from webhook.audit.table.sums import ABOUT, ANONYMOUS, COUNTS, HAND, KEPT, PART, SAID
 from webhook.audit.tally import TELLS_NOTHING
 
 _BAD = "result IN ('violation', 'error')"
@@ -18,16 +18,10 @@ _NOT_OURS = f"source NOT IN ('wouldblock', 'denial') AND {COUNTS}"
 _NO_TRIAL = ", ".join(f"'{each}'" for each in TELLS_NOTHING)
 _NAMED = "cluster, namespace, root_kind, root_name, anonymous"
 _KEY = "root, policy, part"
-_WHAT = '"group", version, resource, subresource, operation'
 
 SOURCES = ("gatekeeper", "kyverno", "pod-security", "vap", "wouldblock")
 """By the bits that stand for them in `sources`."""
 _BIT = " ".join(f"WHEN '{each}' THEN {1 << bit}" for bit, each in enumerate(SOURCES))
-
-
-def _day(time: str) -> str:
-    """The day on which a time is: who asks for days reads the files of these days only."""
-    return f"({time} AT TIME ZONE 'UTC')::DATE"
 
 
 def _of(view: str, columns: str, where: str) -> str:
@@ -40,14 +34,14 @@ def _of(view: str, columns: str, where: str) -> str:
 
 CELLS = f"""
 CREATE TEMP TABLE IF NOT EXISTS report_cell AS
-SELECT cluster, namespace, day, {_WHAT}, outcome, number, last FROM cells
+SELECT cluster, namespace, day, {ABOUT}, outcome, number, last FROM cells
 """  # noqa: S608 - only our own names go in
 """What became of writes, by place, day and what they are about. Whoever asks first makes it."""
 
 NO_CELLS = "DROP TABLE IF EXISTS report_cell"
 """For who changes what the views hold."""
 
-SEEN = f"SELECT DISTINCT source, policy, set_digest, {_WHAT} FROM sightings"  # noqa: S608
+SEEN = f"SELECT DISTINCT source, policy, set_digest, {ABOUT} FROM sightings"  # noqa: S608
 """By which sets each policy found something, and in what."""
 
 ROOTS = f"""
@@ -69,7 +63,7 @@ FROM trials JOIN report_root USING ({_NAMED}) GROUP BY ALL
 
 BORN = f"""
 CREATE OR REPLACE TEMP TABLE report_born AS
-SELECT root, trial, replaced, {_day("replaced")} AS turn FROM (
+SELECT root, trial, replaced, (replaced AT TIME ZONE 'UTC')::DATE AS turn FROM (
     SELECT root, trial, lead(born) OVER (PARTITION BY root ORDER BY born, trial) AS replaced
     FROM report_trial WHERE trial NOT IN ({_NO_TRIAL})
 ) WHERE replaced IS NOT NULL
@@ -204,7 +198,7 @@ CREATE OR REPLACE TEMP TABLE report_write AS
 SELECT written.* EXCLUDE (time),
     -- What has lost its time may be later than anything else.
     coalesce(time, (SELECT max(last) FROM report_cell) + INTERVAL 1 MICROSECOND) AS time
-FROM ({_of("writes", f"{_WHAT}, {PART}, cluster, time, request, result, set_digest", COUNTS)}) AS written
+FROM ({_of("writes", f"{ABOUT}, {PART}, cluster, time, request, result, set_digest", COUNTS)}) AS written
 JOIN (SELECT root, part, min(since) AS since FROM report_bound GROUP BY ALL) AS bound USING (root, part)
 WHERE time IS NULL OR time > since
 """  # noqa: S608

@@ -26,13 +26,14 @@ HAND = "NOT by_controller AND client <> '' AS hand"
 
 _PLACE = "cluster, day, namespace"
 _ROOT = f"root_kind, root_name, {ANONYMOUS}"
-_ABOUT = '"group", version, resource, subresource, operation'
+ABOUT = '"group", version, resource, subresource, operation'
+"""What a write is about."""
 
 SUMS: Mapping[str, str] = {
     "spans": "SELECT cluster, day, min(time) AS first, max(time) AS last FROM facts GROUP BY ALL",
     # What became of writes, by what they are about.
     "cells": f"""
-        SELECT {_PLACE}, {_ABOUT},
+        SELECT {_PLACE}, {ABOUT},
             CASE WHEN dry_run THEN 'dry_run' WHEN rejected THEN 'rejected' ELSE result END AS outcome,
             count(*) AS number, min(time) AS first, max(time) AS last
         FROM writes GROUP BY ALL""",  # noqa: S608 - only our own names go in
@@ -52,7 +53,7 @@ SUMS: Mapping[str, str] = {
             min(time) AS least, max(time) AS most, count(*) AS number
         FROM findings WHERE {SAID} GROUP BY ALL""",  # noqa: S608
     # By which sets each policy found something, and in what.
-    "sightings": f"SELECT DISTINCT cluster, day, source, policy, set_digest, {_ABOUT} FROM findings",  # noqa: S608
+    "sightings": f"SELECT DISTINCT cluster, day, source, policy, set_digest, {ABOUT} FROM findings",  # noqa: S608
     # What was not seen: writes, and records that could not be read.
     "gaps": f"""
         SELECT {_PLACE}, result, reason, min(time) AS first, max(time) AS last,

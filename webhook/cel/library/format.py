@@ -104,7 +104,7 @@ def format_type_problem(verb: str, type: Type) -> str:
     """What the server's checker says of an argument of this static type; empty when it fits."""
     if type.kind in ("dyn", "error", "parameter", *_ACCEPTED[verb]):
         return ""
-    return _error(_TEXTS[verb], type.runtime().partition("(")[0]).text
+    return _error(_TEXTS[verb], type.outer).text
 
 
 _HEX_TEXT: Final = "only integers, byte buffers, and strings can be formatted as hex"
