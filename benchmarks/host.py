@@ -39,13 +39,13 @@ def admission(*paths: Path, clock: Clock, pod_security: bool = False) -> App:
     return Application(Admission(Serving(policies=made), clock=clock))
 
 
-def generated(count: int) -> Path:
+def generated(count: int, *, strict: int = 0) -> Path:
     """A folder with that many generated policies; equal counts give the same files."""
-    folder = Path(tempfile.gettempdir()) / f"wouldblock-bench-{policies.digest()}" / str(count)
+    folder = Path(tempfile.gettempdir()) / f"wouldblock-bench-{policies.digest()}" / f"{count}-{strict}"
     if not folder.is_dir():
         folder.parent.mkdir(exist_ok=True)
         unfinished = Path(tempfile.mkdtemp(dir=folder.parent))
-        policies.write(unfinished, count)
+        policies.write(unfinished, count, strict=strict)
         with contextlib.suppress(OSError):  # another process was faster
             unfinished.rename(folder)
     return folder

@@ -1,7 +1,8 @@
 """As many CEL policies as asked for, as ValidatingAdmissionPolicy manifests: seeded, and like those of the catalogue.
 
 Every policy matches Pods and every pod template and asks something of each container, each image, each label: none is
-free. Two hundred are two hundred different expressions, for equal ones would be compiled or computed once.
+free. Two hundred are two hundred different expressions, for equal ones would be compiled or computed once. Few objects
+violate many of them; strict ones are made so that hardly an object keeps them.
 """
 
 from __future__ import annotations
@@ -35,9 +36,10 @@ Made = tuple[str, str, str]
 """Expression, and the message's prefix and suffix around what failed."""
 
 
-def _registries(rng: random.Random) -> Made:
-    hosts = ", ".join(f'"registry-{rng.randint(1, 999)}.example.com/"' for _ in range(2))
-    allowed = f'["registry.example.com/", "mirror.example.org/", {hosts}]'
+def _registries(rng: random.Random, *, strict: bool = False) -> Made:
+    hosts = [f'"registry-{rng.randint(1, 999)}.example.com/"' for _ in range(2)]
+    common = [] if strict else ['"registry.example.com/"', '"mirror.example.org/"']
+    allowed = f"[{', '.join([*common, *hosts])}]"
     return (
         f"variables.containers.all(c, {allowed}.exists(r, c.image.startsWith(r)))",
         "images come from",
@@ -52,8 +54,9 @@ def _tag(rng: random.Random) -> Made:
     return f'variables.containers.all(c, !c.image.endsWith(":{tag}") && c.image.contains(":"))', "no tag", tag
 
 
-def _label(rng: random.Random) -> Made:
+def _label(rng: random.Random, *, strict: bool = False) -> Made:
     key = rng.choice(("team", "app.kubernetes.io/name", "app.kubernetes.io/instance", "app.kubernetes.io/version"))
+    key = f"required.example.com/{key.rpartition('/')[2]}" if strict else key
     wrong = f"todo-{rng.randint(1, 999)}"
     labels = "object.metadata.labels"
     return (
@@ -63,8 +66,8 @@ def _label(rng: random.Random) -> Made:
     )
 
 
-def _label_form(rng: random.Random) -> Made:
-    longest = rng.randint(20, 63)
+def _label_form(rng: random.Random, *, strict: bool = False) -> Made:
+    longest = rng.randint(2, 7) if strict else rng.randint(20, 63)
     labels = "object.metadata.labels"
     form = f"^[A-Za-z0-9._-]{{0,{longest}}}$"
     expression = (
@@ -73,8 +76,8 @@ def _label_form(rng: random.Random) -> Made:
     return expression, "label values have at most", f"{longest} characters"
 
 
-def _limit(rng: random.Random) -> Made:
-    what = rng.choice(("memory", "cpu", "ephemeral-storage"))
+def _limit(rng: random.Random, *, strict: bool = False) -> Made:
+    what = "ephemeral-storage" if strict else rng.choice(("memory", "cpu", "ephemeral-storage"))
     skipped = rng.randint(1, 999)
     return (
         f'variables.containers.all(c, c.name == "skip-{skipped}" || '
@@ -117,8 +120,8 @@ def _capability(rng: random.Random) -> Made:
     return expression, "none of", several.replace('"', "")
 
 
-def _ports(rng: random.Random) -> Made:
-    least = rng.randint(80, 1024)
+def _ports(rng: random.Random, *, strict: bool = False) -> Made:
+    least = rng.randint(20_000, 60_000) if strict else rng.randint(80, 1024)
     expression = f"variables.containers.all(c, !has(c.ports) || c.ports.all(p, p.containerPort >= {least}))"
     return expression, "ports from", str(least)
 
@@ -128,16 +131,23 @@ def _replicas(rng: random.Random) -> Made:
     return f"!has(object.spec.replicas) || object.spec.replicas <= {most}", "replicas at most", str(most)
 
 
-def _account(rng: random.Random) -> Made:
+def _account(rng: random.Random, *, strict: bool = False) -> Made:
+    if strict:
+        name = f"shared-{rng.randint(1, 99)}"
+        return f'variables.podSpec.?serviceAccountName.orValue("") == "{name}"', "the service account", name
     name = rng.choice(("default", f"shared-{rng.randint(1, 99)}", f"admin-{rng.randint(1, 99)}"))
     expression = f'has(variables.podSpec.serviceAccountName) && variables.podSpec.serviceAccountName != "{name}"'
     return expression, "no service account", name
 
 
-_TEMPLATES: Sequence[Callable[[random.Random], Made]] = (
+_TEMPLATES: Sequence[Callable[..., Made]] = (
     _registries, _tag, _label, _label_form, _limit, _secrets,
     _host_path, _mount, _capability, _ports, _replicas, _account,
 )  # fmt: skip
+
+
+_STRICTER: Sequence[Callable[..., Made]] = (_registries, _label, _label_form, _limit, _ports, _account)
+"""Those that can be strict."""
 
 
 def digest() -> str:
@@ -145,15 +155,17 @@ def digest() -> str:
     return hashlib.sha256(Path(__file__).read_bytes()).hexdigest()[:16]
 
 
-def write(folder: Path, count: int, seed: int = 1) -> None:
-    """One file a policy, each with its binding, into `folder`."""
+def write(folder: Path, count: int, *, strict: int = 0, seed: int = 1) -> None:
+    """One file a policy, each with its binding, into `folder`; `strict` of them are (at most half of all can be)."""
     rng = random.Random(seed)
     folder.mkdir(parents=True, exist_ok=True)
     seen: set[str] = set()
     while len(seen) < count:
-        expression, prefix, suffix = _TEMPLATES[len(seen) % len(_TEMPLATES)](rng)
+        template = _TEMPLATES[len(seen) % len(_TEMPLATES)]
+        expression, prefix, suffix = template(rng, strict=True) if strict and template in _STRICTER else template(rng)
         if expression in seen:
             continue
+        strict -= bool(strict) and template in _STRICTER
         name = f"bench-{len(seen):03d}"
         documents = (_policy(name, expression, f"{prefix} {suffix}", dynamic=len(seen) % 5 == 0), _binding(name))
         (folder / f"{name}.yaml").write_text(yaml.safe_dump_all(documents, sort_keys=False, width=1000))

@@ -78,7 +78,7 @@ def encode(outcome: Outcome, *, operation: str, dry_run: bool) -> dict[str, str]
     values = {REVIEWED: " ".join(f"{key}={_escape(value)}" for key, value in tokens if value)}
     if outcome.exempted:
         values[EXEMPTED] = _lines(
-            (each.policy, each.binding, str(each.index), each.exemption) for each in outcome.exempted
+            [(each.policy, each.binding, str(each.index), each.exemption) for each in outcome.exempted]
         )
     if outcome.internal_errors:
         values[INTERNAL_ERRORS] = _lines(outcome.internal_errors)
@@ -141,11 +141,11 @@ def _add_texts(values: dict[str, str], outcome: Outcome) -> None:
     for limit in _MESSAGE_LIMITS:
         texts: dict[str, str] = {}
         if violations:
-            texts[VIOLATIONS] = _lines(_finding(each, limit) for each in violations)
+            texts[VIOLATIONS] = _lines([_finding(each, limit) for each in violations])
         if errors:
-            texts[POLICY_ERRORS] = _lines(_finding(each, limit) for each in errors)
+            texts[POLICY_ERRORS] = _lines([_finding(each, limit) for each in errors])
         if outcome.annotations:
-            texts[VALUES] = _lines((policy, key, clip(value, limit)) for policy, key, value in outcome.annotations)
+            texts[VALUES] = _lines([(policy, key, clip(value, limit)) for policy, key, value in outcome.annotations])
         if spent + sum(len(value.encode()) for value in texts.values()) <= VALUES_BYTES:
             break
     values.update(texts)
@@ -206,15 +206,12 @@ def _unescape(text: str) -> str:
     return raw.decode("utf-8")
 
 
-def _lines(rows: Iterable[Sequence[str]]) -> str:
-    return "\n".join([_line(row) for row in rows])
-
-
-def _line(row: Sequence[str]) -> str:
-    line = "|".join(row)
-    if line.isprintable() and "%" not in line and line.count("|") == len(row) - 1:
-        return line  # nothing in it is to be escaped, as in most
-    return "|".join([_escape(field, _UNSAFE_TEXT) for field in row])
+def _lines(rows: Sequence[Sequence[str]]) -> str:
+    lines = ["|".join(row) for row in rows]
+    whole = "".join(lines)
+    if whole.isprintable() and "%" not in whole and whole.count("|") == sum([len(row) - 1 for row in rows]):
+        return "\n".join(lines)  # nothing is to be escaped, as in most
+    return "\n".join(["|".join([_escape(field, _UNSAFE_TEXT) for field in row]) for row in rows])
 
 
 def _fields(value: str) -> list[list[str]]:

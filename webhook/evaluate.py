@@ -75,9 +75,11 @@ def evaluate(
         if verdict is PASS:
             continue
         if verdict.findings:
-            findings.extend(_with_history(verdict, policy.run, turns))
-        annotations.extend((policy.id, key, value) for key, value in verdict.annotations)
-        notes.extend(verdict.notes)
+            findings += _with_history(verdict, policy.run, turns)
+        if verdict.annotations:
+            annotations += [(policy.id, key, value) for key, value in verdict.annotations]
+        if verdict.notes:
+            notes += verdict.notes
 
     exempted: list[Exempted] = []
     if findings and exemptions:
@@ -111,6 +113,8 @@ def _with_history(verdict: Verdict, run: Callable[[Context], Verdict | None], tu
         return verdict.findings
     if before is None or not before.findings:
         return verdict.findings
+    if before is verdict and verdict.again:
+        return verdict.again
     known = {(each.binding, each.index): each.keys for each in before.findings}
     return tuple([_marked(finding, known.get((finding.binding, finding.index))) for finding in verdict.findings])
 
@@ -118,4 +122,4 @@ def _with_history(verdict: Verdict, run: Callable[[Context], Verdict | None], tu
 def _marked(finding: Finding, old_keys: tuple[str, ...] | None) -> Finding:
     if old_keys is None or not set(finding.keys).issubset(old_keys):
         return finding
-    return msgspec.structs.replace(finding, pre_existing=True)
+    return finding.before()

@@ -31,13 +31,11 @@ class Severity(enum.StrEnum):
     LOW = "low"
     INFO = "info"
 
-    @property
-    def rank(self) -> int:
-        """0 for critical, rising: sorts the most severe first."""
-        return _RANK[self]
+    rank: int
+    """0 for critical, rising: sorts the most severe first."""
 
-
-_RANK = {severity: rank for rank, severity in enumerate(Severity)}
+    def __init__(self, _text: str) -> None:
+        self.rank = len(type(self).__members__)  # of those declared before
 
 
 class Metadata(Struct, frozen=True, kw_only=True):
@@ -109,6 +107,10 @@ class Finding(Struct, frozen=True, kw_only=True):
     keys: tuple[str, ...] = ()
     """Stable parts of the finding without values, e.g. the ids of the Pod Security checks that failed."""
 
+    def before(self) -> Finding:
+        """The same as pre-existing."""
+        return msgspec.structs.replace(self, pre_existing=True)
+
 
 class Verdict(Struct, frozen=True, kw_only=True):
     """What one policy says of one request; the empty verdict is a pass."""
@@ -118,6 +120,8 @@ class Verdict(Struct, frozen=True, kw_only=True):
     """The policy's own `auditAnnotations`, (key, value) as the API server would publish them."""
     notes: tuple[tuple[str, str], ...] = ()
     """Facts about how the verdict came about, recorded in `reviewed`, e.g. (`pss`, `restricted:latest/label`)."""
+    again: tuple[Finding, ...] = ()
+    """Of a verdict that is given many times: the findings when the old object gets the very same one."""
 
 
 PASS = Verdict()

@@ -7,7 +7,8 @@ metrics; the format of the annotations is `annotations.py`'s. Whatever comes in,
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from operator import attrgetter
 
 from msgspec import UNSET
 
@@ -63,10 +64,13 @@ def writes_by_hand(request: Request, outcome: Outcome) -> bool:
     return not outcome.owner and not user.startswith(("system:serviceaccount:", "system:node:", "system:kube-"))
 
 
+_MOST_SEVERE = attrgetter("severity.rank", "policy")
+
+
 def warnings_for(findings: Iterable[Finding], subject: str) -> list[str]:
     """The lines that `kubectl` prints, most severe first, each once, within all limits."""
-    told = sorted((each for each in findings if each.warn), key=lambda each: (each.severity.rank, each.policy))
-    return _fit(list(dict.fromkeys(_line(finding, subject) for finding in told)))
+    told = sorted([each for each in findings if each.warn], key=_MOST_SEVERE)
+    return _fit(list({(each.policy, each.message): each for each in told}.values()), subject)
 
 
 def _subject(request: Request) -> str:
@@ -90,13 +94,15 @@ def clean(text: str) -> str:
     return _SURROGATE.sub("\ufffd", _UNSAFE.sub(" ", text)).replace("=?", "= ?")
 
 
-def _fit(lines: list[str]) -> list[str]:
-    """The first lines that both budgets allow, then how many there are beyond them. A long line (Pod Security's) is
-    cut to what is left rather than dropped while a whole line's worth is left."""
+def _fit(findings: Sequence[Finding], subject: str) -> list[str]:
+    """The first lines that both budgets allow, then how many findings there are beyond them. A long line (Pod
+    Security's) is cut to what is left rather than dropped while a whole line's worth is left."""
     kept: list[str] = []
     left = WARNINGS_RUNES
-    for line in lines:
-        beyond = len(lines) - len(kept)
+    for beyond, finding in zip(range(len(findings), 0, -1), findings, strict=True):
+        line = _line(finding, subject)
+        if line in kept:  # what differs was cut off
+            continue
         room = left - (len(_more(beyond)) if beyond > 1 else 0)
         if len(kept) == LINES_MAX or (len(line) > room and room < LINE_RUNES):
             return [*kept, _more(beyond)]

@@ -68,13 +68,14 @@ class _Members:
 class Turns:
     """One review: the candidates to be asked one by one, in set order. `passed` is the bitmap of those that are not."""
 
-    __slots__ = ("_context", "_plan", "_undecided", "passed")
+    __slots__ = ("_before", "_context", "_plan", "_undecided", "passed")
 
     def __init__(self, plan: Plan, context: Context) -> None:
         self.passed = 0
         self._plan = plan
         self._context = context
         self._undecided: list[tuple[_Members, Sequence[int]]] = []
+        self._before: Context | None = None
 
     def __iter__(self) -> Iterator[Pair]:
         # What leads the set is asked before the crowds: a sweep that is slow must not cost the first their turn.
@@ -97,8 +98,9 @@ class Turns:
 
     def before(self) -> Context | None:
         """`Context.before`, on which the undecided have been asked together: each `run` remembers its answer."""
-        before = self._context.before()
-        while self._undecided and before is not None:
+        if self._before is None:
+            self._before = self._context.before()
+        while self._undecided and self._before is not None:
             members, left = self._undecided.pop()
-            members.sweep(before, left)
-        return before
+            members.sweep(self._before, left)
+        return self._before

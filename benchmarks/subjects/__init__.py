@@ -19,7 +19,7 @@ from msgspec import Struct
 App = Callable[..., Awaitable[Any]]
 Clock = Callable[[], float]
 
-NAMES = ("empty", "codec", "pod_security", "cel", "shipped", "cel_100")
+NAMES = ("empty", "codec", "pod_security", "cel", "shipped", "cel_100", "cel_violated")
 """In the order of the table."""
 MANY = "cel_1000"
 """Only its memory and start-up are measured."""

@@ -13,6 +13,7 @@ from functools import partial
 from typing import Any
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from webhook.cel.activation import NO_END, UNSET, Activation, Leave
 from webhook.cel.ceiling import weigh
@@ -222,9 +223,17 @@ class Evaluator:
         """Of these validations, which are false. Where no message is computed the verdict is the same each time."""
         found = [self._validations[place] for place in places]
         activation.left, activation.spare = NO_END
-        verdict = self._verdict([Failure(_message(each, activation) if texts else "", each.index) for each in found])
-        if len(self._usual) < _VERDICTS and not (texts and any(each.message is not None for each in found)):
-            self._usual[places, texts] = verdict
+        if any([each.message is not None for each in found]):
+            verdict = self._verdict([Failure(_message(each, activation) if texts else "", each.index) for each in found])
+            if texts:
+                return verdict
+            usual = {(places, False): verdict}
+        else:
+            verdict = self._verdict([Failure(each.static, each.index) for each in found])
+            verdict = replace(verdict, again=tuple([each.before() for each in verdict.findings]))
+            usual = {(places, False): verdict, (places, True): verdict}
+        if len(self._usual) < _VERDICTS:
+            self._usual |= usual
         return verdict
 
     def _params_of(self, binding: BindingSpec, context: Context) -> Sequence[Any]:

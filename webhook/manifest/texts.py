@@ -47,7 +47,8 @@ def message_of(value: Any, static: str) -> str:
     if not isinstance(value, str):
         return static
     text = trim(value)
-    return text if text and "\n" not in text and len(text.encode()) <= _MESSAGE_BYTES else static
+    fits = len(text) * 4 <= _MESSAGE_BYTES or len(text.encode()) <= _MESSAGE_BYTES
+    return text if text and "\n" not in text and fits else static
 
 
 def add_annotation(annotations: dict[str, list[str]], key: str, value: Any) -> None:
