@@ -75,7 +75,7 @@ class Policies:
         usual, value = taken
         context = usual.of_values(value, None)
         turns = self._policies.plan(context.request).turns(context)
-        asked = [(position, policy.run(context)) for position, policy in turns]
+        asked = [(position, verdict or policy.run(context)) for position, policy, verdict in turns]
         return turns.passed, asked
 
     def answers(self, taken: Any) -> Sequence[object]:

@@ -14,7 +14,7 @@ Source: `apiserver pkg/admission/attributes.go` (keys), `pkg/audit/context.go` (
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import msgspec
 

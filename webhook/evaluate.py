@@ -7,13 +7,13 @@ injected. Raises nothing for any request: what goes wrong inside a policy is tha
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import msgspec
 
 from webhook.errors import DeadlineExceeded, NeedsState, NotComparable
 from webhook.exemptions import NO_EXEMPTIONS, Exemptions
-from webhook.policy import PASS, Context, Exempted, Finding, Outcome, Verdict
+from webhook.policy import PASS, Context, Exempted, Finding, Outcome, Policy, Verdict
 from webhook.policyset import PolicySet
 from webhook.review import Request
 from webhook.state import EMPTY, State
@@ -56,15 +56,16 @@ def evaluate(
     skipped: tuple[str, ...] = ()
     turns = plan.turns(context)
     waiting = iter(turns)
-    for position, policy in waiting:
+    for position, policy, verdict in waiting:
         try:
-            context.check_deadline()
-            verdict = policy.run(context)
+            if verdict is None:
+                context.check_deadline()
+                verdict = policy.run(context)
         except (NeedsState, NotComparable) as error:
             not_comparable.append((policy.id, str(error)))
             continue
         except DeadlineExceeded:
-            skipped = (policy.id, *(each.id for _, each in waiting))
+            skipped = (policy.id, *(each.id for _, each, _ in waiting))
             break
         except Exception as error:  # a policy's bug changes annotations and metrics, never the answer
             internal_errors.append((policy.id, type(error).__name__))
@@ -75,7 +76,7 @@ def evaluate(
         if verdict is PASS:
             continue
         if verdict.findings:
-            findings += _with_history(verdict, policy.run, turns)
+            findings += _with_history(verdict, turns, position, policy)
         if verdict.annotations:
             annotations += [(policy.id, key, value) for key, value in verdict.annotations]
         if verdict.notes:
@@ -102,13 +103,10 @@ def evaluate(
     )
 
 
-def _with_history(verdict: Verdict, run: Callable[[Context], Verdict | None], turns: Turns) -> tuple[Finding, ...]:
+def _with_history(verdict: Verdict, turns: Turns, position: int, policy: Policy) -> Sequence[Finding]:
     """The findings, marked as pre-existing where the old object violates the same in at least the same parts."""
-    old = turns.before()
-    if old is None:
-        return verdict.findings
     try:
-        before = run(old)
+        before = turns.before(position, policy)
     except Exception:  # the question is only how to sort: without an answer the finding counts as new
         return verdict.findings
     if before is None or not before.findings:
@@ -116,10 +114,10 @@ def _with_history(verdict: Verdict, run: Callable[[Context], Verdict | None], tu
     if before is verdict and verdict.again:
         return verdict.again
     known = {(each.binding, each.index): each.keys for each in before.findings}
-    return tuple([_marked(finding, known.get((finding.binding, finding.index))) for finding in verdict.findings])
+    return [_marked(finding, known.get((finding.binding, finding.index))) for finding in verdict.findings]
 
 
 def _marked(finding: Finding, old_keys: tuple[str, ...] | None) -> Finding:
-    if old_keys is None or not set(finding.keys).issubset(old_keys):
+    if old_keys is None or (finding.keys and not set(finding.keys).issubset(old_keys)):
         return finding
     return finding.before()

@@ -1,7 +1,7 @@
 """Many policies asked at once: most of them pass, and a pass needs no more than a yes.
 
-A `Crowd` of policies finds out together which of its members a request passes for certain; only the others are asked
-by their own `run`, which alone says what is wrong. Order and outcome are those of asking each one.
+A `Crowd` of policies finds out together which of its members a request passes for certain, and of others what their
+verdict is; only who is left is asked by its own `run`. Order and outcome are those of asking each one.
 """
 
 from __future__ import annotations
@@ -11,18 +11,24 @@ from operator import itemgetter
 from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
-    from webhook.policy import Context, Policy
+    from webhook.policy import Context, Policy, Verdict
 
 Pair = tuple[int, "Policy"]
 """Position in the set, policy."""
+
+Turn = tuple[int, "Policy", "Verdict | None"]
+"""Position in the set, policy, and its verdict where that is known: else it is to be asked."""
+
+Answer = tuple[int, "Verdict | None"]
+"""A member's number, and its verdict where that is known."""
 
 
 class Sweep(Protocol):
     """Asks the members together. Raises nothing."""
 
-    def __call__(self, context: Context, among: Sequence[int] | None = None, /) -> Sequence[int] | None:
-        """Which of the members, or of those `among` them, have to be asked one by one; all others match the request and
-        pass. None: the request is no member's business."""
+    def __call__(self, context: Context, among: Sequence[int] | None = None, /) -> Sequence[Answer] | None:
+        """The members, or those `among` them, that may not pass; all others match the request and pass. None: the
+        request is no member's business."""
 
 
 class Crowd(Protocol, Hashable):
@@ -47,8 +53,9 @@ class Plan:
         self._crowds = tuple(_Members(crowd, members) for crowd, members in crowds.items())
         swept = {position for members in crowds.values() for position, _ in members}
         first = min(swept, default=len(self.pairs) and self.pairs[-1][0] + 1)
-        self._lead = tuple(pair for pair in pairs if pair[0] < first)
-        self._rest = tuple(pair for pair in pairs if pair[0] > first and pair[0] not in swept)
+        single: list[Turn] = [(*pair, None) for pair in pairs if pair[0] not in swept]
+        self._lead = tuple(turn for turn in single if turn[0] < first)
+        self._rest = tuple(turn for turn in single if turn[0] > first)
 
     def turns(self, context: Context) -> Turns:
         return Turns(self, context)
@@ -66,7 +73,8 @@ class _Members:
 
 
 class Turns:
-    """One review: the candidates to be asked one by one, in set order. `passed` is the bitmap of those that are not."""
+    """One review: the candidates that have to be asked or have something to say, in set order. `passed` is the bitmap
+    of the others."""
 
     __slots__ = ("_before", "_context", "_plan", "_undecided", "passed")
 
@@ -75,32 +83,43 @@ class Turns:
         self._plan = plan
         self._context = context
         self._undecided: list[tuple[_Members, Sequence[int]]] = []
-        self._before: Context | None = None
+        self._before: dict[int, Verdict | None] = {}
+        """Position → what the policy says of the stored object, where that is known."""
 
-    def __iter__(self) -> Iterator[Pair]:
+    def __iter__(self) -> Iterator[Turn]:
         # What leads the set is asked before the crowds: a sweep that is slow must not cost the first their turn.
         yield from self._plan._lead
         rest = list(self._plan._rest)
         for members in self._plan._crowds:
-            left = members.sweep(self._context)
-            if left is None:
+            answers = members.sweep(self._context)
+            if answers is None:
                 continue
             passed = members.mask
-            for number in left:
-                pair = members.pairs[number]
-                passed ^= 1 << pair[0]
-                rest.append(pair)
+            for number, verdict in answers:
+                position, policy = members.pairs[number]
+                passed ^= 1 << position
+                rest.append((position, policy, verdict))
             self.passed |= passed
-            if len(left) > 1:
-                self._undecided.append((members, left))
+            if len(answers) > 1:
+                self._undecided.append((members, [number for number, _ in answers]))
         rest.sort(key=itemgetter(0))
         yield from rest
 
-    def before(self) -> Context | None:
-        """`Context.before`, on which the undecided have been asked together: each `run` remembers its answer."""
-        if self._before is None:
-            self._before = self._context.before()
-        while self._undecided and self._before is not None:
-            members, left = self._undecided.pop()
-            members.sweep(self._before, left)
-        return self._before
+    def before(self, position: int, policy: Policy) -> Verdict | None:
+        """What a candidate says of the object that an UPDATE replaces, if anything. Raises what `Policy.run` does."""
+        context = self._context.before()
+        if context is None:
+            return None
+        while self._undecided:
+            self._ask_before(context, *self._undecided.pop())
+        if position in self._before:
+            return self._before[position]
+        return policy.run(context)
+
+    def _ask_before(self, context: Context, members: _Members, undecided: Sequence[int]) -> None:
+        self._before |= dict.fromkeys([members.pairs[number][0] for number in undecided])
+        for number, verdict in members.sweep(context, undecided) or ():
+            if verdict is None:
+                del self._before[members.pairs[number][0]]
+            else:
+                self._before[members.pairs[number][0]] = verdict

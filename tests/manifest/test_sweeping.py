@@ -137,7 +137,7 @@ def test_together_near_the_limits_of_cost(bench: Bench, limit: int, monkeypatch:
 
 
 def test_crowds_are_asked_together(bench: Bench, pool: list[Policy], monkeypatch: pytest.MonkeyPatch) -> None:
-    """Those that pass are not run by themselves."""
+    """Those that pass, or plainly fail, are not run by themselves."""
     ran: list[str] = []
 
     def noting(policy: Policy) -> Policy:
@@ -168,7 +168,7 @@ def test_crowds_are_asked_together(bench: Bench, pool: list[Policy], monkeypatch
     )  # fmt: skip
     passed = outcome.evaluated & ~sum(1 << number for number, each in enumerate(pool) if each.id in ran)
     assert passed.bit_count() >= 10
-    assert {each.policy for each in outcome.findings} <= set(ran)
+    assert len({each.policy for each in outcome.findings} - set(ran)) >= 10
 
 
 @pytest.mark.parametrize("ticks", [0, 1, 2, 3, 5, 8, 13, 21, 34, 55, 89])

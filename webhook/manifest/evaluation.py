@@ -45,7 +45,7 @@ class _Validation(Struct, frozen=True):
 class Run:
     """One review, for all policies whose units share their memory: what is asked of it once, and its activations."""
 
-    __slots__ = ("_conditions", "_unit", "activation", "exact", "met", "outside", "size", "told")
+    __slots__ = ("_conditions", "_unit", "activation", "exact", "met", "outside", "size")
 
     def __init__(self, unit: Unit, context: Context) -> None:
         request = context.request
@@ -58,8 +58,6 @@ class Run:
         self.activation.grants = variable_limits(unit.shared, self.size).grants
         self.met: dict[tuple[str, ...], list[str] | None] = {}
         """Match conditions without params → their errors, or None where one is false: most policies ask the same."""
-        self.told: dict[Evaluator, tuple[int, ...]] = {}
-        """Of policies that were asked together (`sweeping.py`): which validations fail, all match conditions met."""
         self._unit = unit
         self._conditions: Activation | None = None
 
@@ -175,14 +173,6 @@ class Evaluator:
         Raises `NeedsState`, `NotComparable`, `DeadlineExceeded`.
         """
         run = self.run_of(context)
-        told = run.told.get(self)
-        if told is not None:
-            if not told:
-                return PASS
-            try:
-                return self._usual.get((told, context.texts)) or self._of_told(told, run.activation, context.texts)
-            except Leave:
-                pass
         if run.outside or not ((self._matcher.plain and run.exact) or self._matcher.covers(context)):
             return None
         annotations: dict[str, list[str]] | None = {} if context.texts else None
@@ -219,19 +209,23 @@ class Evaluator:
         findings = [self._finding(binding, failure) for binding, _ in self._bindings for failure in failures]
         return Verdict(findings=tuple(findings), annotations=_joined(annotations))
 
-    def _of_told(self, places: tuple[int, ...], activation: Activation, texts: bool) -> Verdict:
-        """Of these validations, which are false. Where no message is computed the verdict is the same each time."""
+    def verdict_of(self, places: tuple[int, ...], activation: Activation, *, texts: bool) -> Verdict:
+        """When these validations are false and no other fails. Raises what a message expression does, and `Leave`."""
+        usual = self._usual.get((places, texts))
+        return self._made_of(places, activation, texts=texts) if usual is None else usual
+
+    def _made_of(self, places: tuple[int, ...], activation: Activation, *, texts: bool) -> Verdict:
+        """Where no message is computed the verdict is the same each time."""
         found = [self._validations[place] for place in places]
         activation.left, activation.spare = NO_END
-        if any([each.message is not None for each in found]):
-            verdict = self._verdict([Failure(_message(each, activation) if texts else "", each.index) for each in found])
-            if texts:
-                return verdict
-            usual = {(places, False): verdict}
-        else:
+        if all(each.message is None for each in found):
             verdict = self._verdict([Failure(each.static, each.index) for each in found])
-            verdict = replace(verdict, again=tuple([each.before() for each in verdict.findings]))
+            verdict = replace(verdict, again=tuple(each.before() for each in verdict.findings))
             usual = {(places, False): verdict, (places, True): verdict}
+        else:
+            messages = [_message(each, activation) if texts else "" for each in found]
+            verdict = self._verdict([Failure(text, each.index) for text, each in zip(messages, found, strict=True)])
+            usual = {} if texts else {(places, False): verdict}
         if len(self._usual) < _VERDICTS:
             self._usual |= usual
         return verdict

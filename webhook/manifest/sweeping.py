@@ -14,8 +14,8 @@ from webhook.cel.activation import Activation, Grant, Leave
 from webhook.cel.share import Shared
 from webhook.errors import DeadlineExceeded
 from webhook.manifest.evaluation import Call, Evaluator, Run
-from webhook.policy import Context
-from webhook.sweep import Sweep
+from webhook.policy import Context, Verdict
+from webhook.sweep import Answer, Sweep
 
 _CHUNK = 16
 """Validations between two looks at the clock."""
@@ -134,39 +134,36 @@ class _Sweep:
         self._members = members
         self._by_size: dict[int, _Granted] = {}
 
-    def __call__(self, context: Context, among: Sequence[int] | None = None) -> Sequence[int] | None:
+    def __call__(self, context: Context, among: Sequence[int] | None = None) -> Sequence[Answer] | None:
         everyone = range(len(self._members)) if among is None else among
         run = self._members[0].run_of(context)
         if run.outside:
             return None
         if not run.exact:
-            return everyone
+            return _unknown(everyone)
         granted = self._by_size.get(run.size)
         if granted is None:
             granted = self._by_size[run.size] = _Granted(self._members, run.size)
         if granted.lead is None:
-            return everyone
+            return _unknown(everyone)
         try:
             errors = granted.lead.conditions_met(run, context)
         except Exception:  # each member says for itself what is wrong
-            return everyone
+            return _unknown(everyone)
         if errors is None:
             return None
         if errors:
-            return everyone
+            return _unknown(everyone)
         if among is None:
-            return granted.apart + self._failing(granted, granted.members, granted.chunks, run, context)
+            return _unknown(granted.apart) + self._failing(granted, granted.members, granted.chunks, run, context)
         asked = tuple([number for number in among if number in granted])
-        found = self._failing(granted, asked, granted.chunks_of(asked), run, context)
-        for number in asked:
-            if number not in found:
-                run.told[self._members[number]] = ()
-        return [number for number in among if number in found or number not in granted]
+        apart = [number for number in among if number not in granted]
+        return _unknown(apart) + self._failing(granted, asked, granted.chunks_of(asked), run, context)
 
     def _failing(
         self, granted: _Granted, members: Sequence[int], chunks: Sequence[_Chunk], run: Run, context: Context
-    ) -> list[int]:
-        """Who does not pass; which validations fail is left in `run.told`, where there is no more to it."""
+    ) -> list[Answer]:
+        """Who does not pass, and the verdict where the validations that fail are all that there is to it."""
         activation = run.activation
         false: list[_Place] = []
         unsure: set[int] = set()
@@ -199,7 +196,17 @@ class _Sweep:
         for number, which in false:
             failing.setdefault(number, []).append(which)
         unsure |= granted.unheld(members, failing, activation)
-        for number, places in failing.items():
-            if number not in unsure:
-                run.told[self._members[number]] = tuple(places)
-        return sorted(failing.keys() | unsure)
+        return [
+            (number, None if number in unsure else self._verdict(number, failing[number], run, context))
+            for number in sorted(failing.keys() | unsure)
+        ]
+
+    def _verdict(self, number: int, places: Sequence[int], run: Run, context: Context) -> Verdict | None:
+        try:
+            return self._members[number].verdict_of(tuple(places), run.activation, texts=context.texts)
+        except Exception:  # as above
+            return None
+
+
+def _unknown(members: Sequence[int]) -> list[Answer]:
+    return [(number, None) for number in members]
