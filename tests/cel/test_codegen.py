@@ -280,7 +280,7 @@ def exact(text: str, object: Any) -> Any:
     body.finish("e", body.value(checked.tree))
     load(context.module.source(), context.module.namespace, "exact")
     try:
-        return context.module.namespace["e"](Activation(object=object))
+        return context.module.namespace["e"](Activation(Inputs(object=object)))
     except FAULTS as error:
         return EvalError(fault(error))
     except Crash as error:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
+from msgspec import Struct
+
 from webhook.cel.error import CelError
 from webhook.errors import NeedsState, NotComparable
 
@@ -65,6 +67,27 @@ class Unset:
 
 UNSET: Final = Unset()
 
+_NOTHING: Final[Mapping[str, Any]] = {}
+
+
+class Inputs(Struct, kw_only=True):
+    """What the expressions see; `None` is CEL null. JSON values: dict, list, str, int, float, bool, None.
+
+    `old_object` and `request` may be `Deferred`: few expressions ask for them.
+    """
+
+    object: Any = None
+    old_object: Any = None
+    params: Any = None
+    namespace_object: Any = None
+    """`MISSING`, or a `Missing` that says what, when the cluster state does not hold it."""
+    request: Any = None
+    """The `request` variable as a dict, empty optional strings absent."""
+    check_deadline: Callable[[], None] | None = None
+    """Called now and then inside long loops; may raise `errors.DeadlineExceeded`, which passes through."""
+    bound: Mapping[str, Any] | None = None
+    """Values of variables that `compile_unit` was given as `declared`."""
+
 
 class Activation:
     """What generated code is given."""
@@ -88,25 +111,14 @@ class Activation:
         "spare",
     )
 
-    def __init__(
-        self,
-        *,
-        object: Any = None,
-        old_object: Any = None,
-        params: Any = None,
-        namespace_object: Any = None,
-        request: Any = None,
-        deadline: Callable[[], None] | None = None,
-        variables: int = 0,
-        places: int = 0,
-        bound: Mapping[str, Any] | None = None,
-    ) -> None:
-        self.object = object
-        self._old_object = old_object
-        self.params = params
-        self.namespace_object = namespace_object
-        self._request = request
-        self.deadline = deadline
+    def __init__(self, inputs: Inputs, variables: int = 0, places: int = 0) -> None:
+        """Memory for so many variables and places."""
+        self.object = inputs.object
+        self._old_object = inputs.old_object
+        self.params = inputs.params
+        self.namespace_object = inputs.namespace_object
+        self._request = inputs.request
+        self.deadline = inputs.check_deadline
         self.left, self.spare = NO_END
         self.grants: Sequence[Grant] | None = None
         """Of each variable, which is computed once for all who ask; None: no end."""
@@ -114,7 +126,7 @@ class Activation:
         self.failed: dict[int, str] = {}
         self.places: list[Any] = [None] * places
         """See `places.py`."""
-        self.bound = bound or {}
+        self.bound = inputs.bound or _NOTHING
         # Of the metered form: units so far, where to stop, and variables as values or failures.
         self.cost = 0
         self.limit = 0

@@ -197,16 +197,22 @@ def type_test(body: Body, node: Node) -> tuple[Node, str] | None:
 def _membership(body: Body, node: Call, inner: list[str]) -> str:
     """`in`: Python's own for strings, which equal nothing but strings."""
     constant = body.facts[node.arguments[1].id].constant
-    value_type, container_type = (body.checked.type(argument) for argument in node.arguments)
+    text = body.checked.type(node.arguments[0]).kind == "string"
     hashed = hashes(node, body.checked)
     if not hashed and constant.__class__ is list and all(value.__class__ is str for value in constant):
-        if value_type.kind == "string" and len(constant) > 4:
+        if text and len(constant) > 4:
             return f"({inner[0]} in {body.module.constant(frozenset(constant))})"
         return f"({inner[0]} in {inner[1]})"
-    member = body.module.helper(equality.hashed_member if hashed else equality.member)
-    if value_type.kind != "string":
+    if not text:
+        member = body.module.helper(equality.hashed_member if hashed else equality.member)
         return f"{member}({inner[0]}, {inner[1]})"
-    if container_type.kind in ("list", "map"):
+    return text_in(body, node, inner)
+
+
+def text_in(body: Body, node: Call, inner: list[str], cls: str = "") -> str:
+    """`in` of what is a text for certain; `cls`: the container's class, if that is known."""
+    member = body.module.helper(equality.hashed_member if hashes(node, body.checked) else equality.member)
+    if cls in ("dict", "list") or body.checked.type(node.arguments[1]).kind in ("list", "map"):
         return f"({inner[0]} in {inner[1]})"
     if not inner[0].isidentifier():
         return f"{member}({inner[0]}, {inner[1]})"

@@ -44,7 +44,6 @@ from webhook.cel.facts import NOT_CONSTANT, Facts, operands
 from webhook.cel.places import kept_map, kept_range, way_to
 from webhook.cel.shapes import NOT, is_collection, is_quantifier, looks_up, prefix_of, prefix_turns
 from webhook.cel.tree import Call, Conditional, Fold, Has, Ident, Index, Logic, Node, Select
-from webhook.cel.unparse import unparse
 
 _NOT_STRICT: Final = (NOT, "or", "orValue", "hasValue")
 """Calls that are decisions, need not evaluate all their operands, or are the end of an optional path, on which no
@@ -120,8 +119,6 @@ class _Direct:
         """Expressions → names that hold them here."""
         self._classes: dict[str, str] = {}
         """Names → what their class is for certain: `dict` (or a kind of it), `list`, `str`, `int`…"""
-        self._ranges: dict[str, tuple[str, str]] = {}
-        """Names of elements → what they are elements, or keys, of: its CEL and its name."""
         self._counted = False
         """Whether a loop around counts the turns of those that are none in Python."""
         self._looped = looped
@@ -205,7 +202,9 @@ class _Direct:
             holder = self._holder(node.range) if looks_up(node) else ""
         scope = dict(self.body.scope)
         element = self.body.local(node.variable)
-        self._ranges[element] = unparse(node.range), holder
+        if looks_up(node) and self._is_map(node.range):
+            self._of_class(holder, "dict")
+            self._classes[element] = "str"
         lines = self.body.out.lines
         start = len(lines)
         with self._inside(f"for {element} in {over}:"):
@@ -294,9 +293,9 @@ class _Direct:
             type, key = self.checked.type(node.operand), self.facts[node.key.id].constant
             if type.kind != "optional" and key.__class__ is str:
                 return self._selected(node.operand, self.body.constant(key))
-            own = self._own_key(node)
-            if own is not None:
-                return self._keep(own, own)
+            if type.kind == "dyn" and self._is_text(node.key):
+                found = f"{self._of_class(self._holder(node.operand), 'dict')}[{self.atom(node.key)}]"
+                return self._keep(found, found)
         if resolved is None and isinstance(node, Call) and node.function not in _NOT_STRICT:
             return self._hold(self._call(node))
         if self.facts[node.id].pure:
@@ -339,11 +338,23 @@ class _Direct:
 
     def _holder(self, node: Node) -> str:
         """A name that holds the node's value, if that is a map."""
+        name = self._known(node)
+        if name is not None and self._classes.get(name) == "dict":
+            return name
         name = self._placed(node, "map") if self.checked.type(node).kind == "dyn" else None
         if name is None:
             return self.atom(node)
         self._classes[name] = "dict"
         return name
+
+    def _known(self, node: Node) -> str | None:
+        """A name that holds the node's value already."""
+        if isinstance(node, Ident):
+            return self.body.roots.get(ROOTS.get(self.checked.names.get(node.id, ""), ""))
+        if not isinstance(node, Select) or node.id in self.checked.names or node.id in self.checked.raw:
+            return None
+        holder = self._known(node.operand)
+        return None if holder is None else self._kept.get(f"{holder}[{self.body.constant(node.field)}]")
 
     def _placed(self, node: Node, use: str, turns: int = 0) -> str | None:
         """A name that holds the node's value in the form that it is kept for this use; None: it has no place."""
@@ -364,19 +375,6 @@ class _Direct:
             self.body.out.line(f"if {name} is None: {name} = {keep}({arguments})")
         return self._kept[key]
 
-    def _own_key(self, node: Index) -> str | None:
-        """The look-up of a map's value by one of its own keys, over which a loop runs; None for any other."""
-        key = node.key
-        if not isinstance(key, Ident) or self.checked.names.get(key.id) != LOCAL:
-            return None
-        element = self.body.scope[key.name]
-        written, values = self._ranges.get(element, ("", ""))
-        if written != unparse(node.operand) or self._classes.get(values) == "list":
-            return None
-        if self._holder(node.operand) != values:
-            return None
-        return f"{self._of_class(values, 'dict')}[{element}]"
-
     def _keep(self, key: str, text: str) -> str:
         name = self._kept.get(key)
         if name is None:
@@ -396,15 +394,18 @@ class _Direct:
         inner = [self.atom(argument) for argument in arguments]
         likely = calls.likely(self.body, node, inner)
         if likely is None:
-            if node.function == "@in" and self._classes.get(inner[1]) == "dict" and self._is_text(arguments[0]):
-                return f"({inner[0]} in {inner[1]})"
+            if node.function == "@in" and self._is_text(arguments[0]):
+                return calls.text_in(self.body, node, inner, self._classes.get(inner[1], ""))
             return calls.call(self.body, node, inner)
         at, cls, text = likely
         self._of_class(inner[at], cls)
         return text
 
     def _is_text(self, node: Node) -> bool:
-        return self.checked.type(node).kind == "string"
+        """Whether it is a text for certain."""
+        local = isinstance(node, Ident) and self.checked.names.get(node.id) == LOCAL
+        known = self._classes.get(self.body.scope[node.name]) if local and isinstance(node, Ident) else ""
+        return known == "str" or self.checked.type(node).kind == "string"
 
     def _of_class(self, name: str, cls: str) -> str:
         """The name, after a look at its class."""

@@ -54,12 +54,27 @@ def equals(one: Any, other: Any) -> bool:
     if kind is list:
         if other.__class__ is not list or len(one) != len(other):
             return False
-        return all(map(_element_equals, one, other))
+        for element, against in zip(one, other, strict=True):
+            if element.__class__ is str:
+                if against.__class__ is not str or element != against:
+                    return False
+            elif not _element_equals(element, against):
+                return False
+        return True
     if kind is dict or kind is Map:
         if not isinstance(other, dict) or len(one) != len(other):
             return False
         if kind is dict:  # its keys are strings, which nothing else equals
-            return all(key in other and _element_equals(value, other[key]) for key, value in one.items())
+            for key, value in one.items():
+                if key not in other:
+                    return False
+                held = other[key]
+                if value.__class__ is str:
+                    if held.__class__ is not str or value != held:
+                        return False
+                elif not _element_equals(value, held):
+                    return False
+            return True
         return all(_held_equally(value, at_key(other, key)) for key, value in one.items())
     if kind is Optional:
         if other.__class__ is not Optional:
@@ -92,7 +107,10 @@ def _element_equals(one: Any, other: Any) -> bool:
 
 def differs(one: Any, other: Any) -> bool:
     """CEL's `!=`: whatever is not strictly equal differs, an erring comparison too."""
-    return not equal_or_error(one, other)
+    try:
+        return not equals(one, other)
+    except CelError:
+        return True
 
 
 def equal_or_error(one: Any, other: Any) -> bool:

@@ -80,14 +80,7 @@ class TraceRun:
 
     def __init__(self, unit: TraceUnit, inputs: Inputs) -> None:
         self._unit = unit
-        self._activation = Activation(
-            object=inputs.object,
-            old_object=inputs.old_object,
-            params=inputs.params,
-            namespace_object=inputs.namespace_object,
-            request=inputs.request,
-            bound=inputs.bound,
-        )
+        self._activation = Activation(msgspec.structs.replace(inputs, check_deadline=None))
         self.variables: dict[str, Step] = {}
         """The variables that were asked for, in that order, with what they came to."""
 

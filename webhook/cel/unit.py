@@ -12,7 +12,7 @@ from typing import Any, Literal
 import msgspec
 
 from webhook.cel import metering, program
-from webhook.cel.activation import MISSING, Activation, Deferred, Missing
+from webhook.cel.activation import MISSING, Activation, Deferred, Inputs, Missing
 from webhook.cel.bound import Bound, Variables, bound
 from webhook.cel.check import check
 from webhook.cel.codegen import generate
@@ -86,25 +86,6 @@ class EvalError(msgspec.Struct, frozen=True):
     text: str
 
 
-class Inputs(msgspec.Struct, kw_only=True):
-    """What the expressions see; `None` is CEL null. JSON values: dict, list, str, int, float, bool, None.
-
-    `old_object` and `request` may be `Deferred`: few expressions ask for them.
-    """
-
-    object: Any = None
-    old_object: Any = None
-    params: Any = None
-    namespace_object: Any = None
-    """`MISSING`, or a `Missing` that says what, when the cluster state does not hold it."""
-    request: Any = None
-    """The `request` variable as a dict, empty optional strings absent."""
-    check_deadline: Callable[[], None] | None = None
-    """Called now and then inside long loops; may raise `errors.DeadlineExceeded`, which passes through."""
-    bound: Mapping[str, Any] | None = None
-    """Values of variables that `compile_unit` was given as `declared`."""
-
-
 class Unit:
     """A compiled unit. Immutable; evaluate it from any thread.
 
@@ -138,17 +119,7 @@ class Unit:
 
     def activation(self, inputs: Inputs) -> Activation:
         """Inputs and empty memory for this unit, and for all that were compiled into the same `Shared`."""
-        return Activation(
-            object=inputs.object,
-            old_object=inputs.old_object,
-            params=inputs.params,
-            namespace_object=inputs.namespace_object,
-            request=inputs.request,
-            deadline=inputs.check_deadline,
-            variables=self.shared.size,
-            places=len(self.shared.places),
-            bound=inputs.bound,
-        )
+        return Activation(inputs, self.shared.size, len(self.shared.places))
 
     def close(self) -> None:
         """Frees the generated module. A namespace and its functions hold each other, and a frozen heap is not

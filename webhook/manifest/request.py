@@ -55,11 +55,11 @@ def condition_inputs(context: Context) -> Inputs:
 def input_size(context: Context) -> int:
     """The weight (`ceiling.py`) of the largest of all that expressions see, params apart, at most."""
     request = context.request
-    sizes = [memoryview(request.object).nbytes, memoryview(request.old_object).nbytes, _request_size(request)]
-    namespace = context.state.namespace(request.namespace) if request.namespace else None
-    if namespace is not None:
-        sizes.append(_namespace_size(context.state.digest, request.namespace, namespace))
-    return max(sizes)
+    size = max(memoryview(request.object).nbytes, memoryview(request.old_object).nbytes, _request_size(request))
+    namespace = inputs(context).namespace_object
+    if namespace is None or namespace is MISSING:
+        return size
+    return max(size, _namespace_size(context.state.digest, request.namespace, namespace))
 
 
 def _request_size(request: Request) -> int:

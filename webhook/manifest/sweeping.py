@@ -6,7 +6,7 @@ Where anything is not plainly true (a failure, an error, a cost that may be near
 
 from __future__ import annotations
 
-from collections.abc import Callable, Container, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -17,7 +17,7 @@ from webhook.manifest.evaluation import Call, Evaluator, Run
 from webhook.policy import Context, Verdict
 from webhook.sweep import Answer, Sweep
 
-_CHUNK = 16
+_CHUNK = 32
 """Validations between two looks at the clock."""
 
 _SHARED = 4_096
@@ -36,7 +36,8 @@ class _Chunk(NamedTuple):
     """Validations that together may use what the one that is granted least may use alone: granted once, not each."""
 
     grant: Grant
-    steps: Sequence[_Step]
+    places: Mapping[Call, Sequence[_Place]]
+    """Each once, in order, and whose it is: a loop over calls alone is the fastest."""
 
 
 class Fellows:
@@ -107,7 +108,7 @@ class _Granted:
         apart = sum(sum(self._granted(step)) < _SHARED for step in steps)
         shared, alone = steps[: len(steps) - apart], steps[len(steps) - apart :]
         chunks = [shared[start : start + _CHUNK] for start in range(0, len(shared), _CHUNK)]
-        return [_Chunk(self._granted(chunk[-1]), chunk) for chunk in (*chunks, *([step] for step in alone))]
+        return [_Chunk(self._granted(chunk[-1]), _by_call(chunk)) for chunk in (*chunks, *([step] for step in alone))]
 
     def _granted(self, step: _Step) -> Grant:
         return self.grants[step[1]]
@@ -168,22 +169,22 @@ class _Sweep:
         false: list[_Place] = []
         unsure: set[int] = set()
         alone: list[_Step] = []
-        for grant, steps in chunks:
+        for grant, places in chunks:
             try:
                 context.check_deadline()
             except DeadlineExceeded:
-                unsure.update(number for _, (number, _) in steps)
+                unsure.update(number for whose in places.values() for number, _ in whose)
                 continue
             activation.left, activation.spare = grant
-            for call, place in steps:
+            for call in places:
                 try:
                     if call(activation) is not True:
-                        false.append(place)
+                        false += places[call]
                 except Leave:  # the others have used up what was granted
-                    alone.append((call, place))
+                    alone += [(call, place) for place in places[call]]
                     activation.left, activation.spare = grant
                 except Exception:  # of any kind: the member meets it again, and knows what it means
-                    unsure.add(place[0])
+                    unsure.update(number for number, _ in places[call])
         for call, place in alone:
             activation.left, activation.spare = granted.grants[place]
             try:
@@ -206,6 +207,13 @@ class _Sweep:
             return self._members[number].verdict_of(tuple(places), run.activation, texts=context.texts)
         except Exception:  # as above
             return None
+
+
+def _by_call(steps: Sequence[_Step]) -> Mapping[Call, Sequence[_Place]]:
+    found: dict[Call, list[_Place]] = {}
+    for call, place in steps:
+        found.setdefault(call, []).append(place)
+    return found
 
 
 def _unknown(members: Sequence[int]) -> list[Answer]:
