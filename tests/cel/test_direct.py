@@ -36,6 +36,10 @@ ATOMS = (
     "object.l.exists(k, object.l[k] == 1)",
     "object.m.exists(k, object.l[k] == object.m[k])",
     "object.m.all(k, object.m[k].exists(l, object.m[k][l] == k))",
+    "['k', 'a'].all(k, k in object.m && object.m[k] != 'y')",
+    "object.m.exists(k, k in object.l || object.l[k] == object.m[k])",
+    "object.m.all(k, object.l.exists(e, k in e && e[k] == object.m[k]))",
+    "object.m.all(k, k in object.b && object.b[k] == object.m[k] && object.a != k)",
 )
 ELEMENT_ATOMS = (
     "has(e.a)",
@@ -47,6 +51,7 @@ ELEMENT_ATOMS = (
     "e.t",
     "['x', 'xy'].exists(r, e.a.startsWith(r))",
     "e.l.exists(f, f == e.a)",
+    "object.m[e] == 'x'",
     "e.l.all(f, f.startsWith('x'))",
     "object.l.exists(f, f == e)",
     "e.l.exists(f, f.l.exists(g, g.a == f.a))",
@@ -96,7 +101,7 @@ objects = st.fixed_dictionaries(
 
 
 def decisions(atoms: tuple[str, ...], depth: int) -> st.SearchStrategy[str]:
-    leaf = st.sampled_from(atoms)
+    leaf = st.integers(0, len(atoms) - 1).map(lambda number: atoms[number])  # whose repr is short
     if not depth:
         return leaf
     inner = decisions(atoms, depth - 1)
@@ -128,6 +133,8 @@ expressions = st.one_of(
 
 @given(text=expressions, each=st.lists(objects, min_size=1, max_size=5))
 @example(text="object.l.exists(k, object.l[k] == 'x')", each=[{"l": ["x", -1]}, {"l": [True, "x"]}])
+@example(text="object.m.exists(k, k in object.l || object.l[k] == object.m[k])", each=[{"m": [1], "l": [True]}])
+@example(text="object.l.exists(e, object.m[e] == 'x')", each=[{"m": ["x", "x"], "l": [each]} for each in (-1, True)])
 @settings(max_examples=500, deadline=None)
 def test_both_forms_agree(text: str, each: list[Any]) -> None:
     unit = compile_unit([Expression(path="x", text=text)])

@@ -289,13 +289,9 @@ class _Direct:
                 return self._keep(f"variables {node.field}", self.body.variable(node.field))
             if type.kind != "optional":
                 return self._selected(node.operand, self.body.constant(node.field))
-        if plain and isinstance(node, Index) and not node.optional:
-            type, key = self.checked.type(node.operand), self.facts[node.key.id].constant
-            if type.kind != "optional" and key.__class__ is str:
-                return self._selected(node.operand, self.body.constant(key))
-            if type.kind == "dyn" and self._is_text(node.key):
-                found = f"{self._of_class(self._holder(node.operand), 'dict')}[{self.atom(node.key)}]"
-                return self._keep(found, found)
+        if plain and isinstance(node, Index) and not node.optional and self._is_text(node.key):
+            if self.checked.type(node.operand).kind != "optional":
+                return self._selected(node.operand, self.atom(node.key))
         if resolved is None and isinstance(node, Call) and node.function not in _NOT_STRICT:
             return self._hold(self._call(node))
         if self.facts[node.id].pure:
