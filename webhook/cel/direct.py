@@ -289,9 +289,8 @@ class _Direct:
                 return self._keep(f"variables {node.field}", self.body.variable(node.field))
             if type.kind != "optional":
                 return self._selected(node.operand, self.body.constant(node.field))
-        if plain and isinstance(node, Index) and not node.optional and self._is_text(node.key):
-            if self.checked.type(node.operand).kind != "optional":
-                return self._selected(node.operand, self.atom(node.key))
+        if plain and isinstance(node, Index) and not node.optional and self._asked_by_text(node):
+            return self._selected(node.operand, self.atom(node.key))
         if resolved is None and isinstance(node, Call) and node.function not in _NOT_STRICT:
             return self._hold(self._call(node))
         if self.facts[node.id].pure:
@@ -396,6 +395,10 @@ class _Direct:
         at, cls, text = likely
         self._of_class(inner[at], cls)
         return text
+
+    def _asked_by_text(self, node: Index) -> bool:
+        """Whether only a map has what is asked for, or nothing."""
+        return self._is_text(node.key) and self.checked.type(node.operand).kind != "optional"
 
     def _is_text(self, node: Node) -> bool:
         """Whether it is a text for certain."""

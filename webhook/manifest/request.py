@@ -8,8 +8,6 @@ from __future__ import annotations
 from operator import attrgetter
 from typing import Any
 
-import msgspec
-
 from webhook.cel.ceiling import weigh
 from webhook.cel.unit import MISSING, Deferred, Inputs
 from webhook.manifest.matching import is_namespace
@@ -55,7 +53,7 @@ def condition_inputs(context: Context) -> Inputs:
 def input_size(context: Context) -> int:
     """The weight (`ceiling.py`) of the largest of all that expressions see, params apart, at most."""
     request = context.request
-    size = max(memoryview(request.object).nbytes, memoryview(request.old_object).nbytes, _request_size(request))
+    size = max(len(request.object), len(request.old_object), _request_size(request))
     namespace = inputs(context).namespace_object
     if namespace is None or namespace is MISSING:
         return size
@@ -69,16 +67,17 @@ def _request_size(request: Request) -> int:
     runes += (
         len(resource.group) + len(resource.version) + len(resource.resource) + 2 * len(request.request_sub_resource)
     )
-    if request.request_kind is not None:
-        runes += sum(map(len, msgspec.structs.astuple(request.request_kind)))
-    if request.request_resource is not None:
-        runes += sum(map(len, msgspec.structs.astuple(request.request_resource)))
+    asked_kind, asked = request.request_kind, request.request_resource
+    if asked_kind is not None:
+        runes += len(asked_kind.group) + len(asked_kind.version) + len(asked_kind.kind)
+    if asked is not None:
+        runes += len(asked.group) + len(asked.version) + len(asked.resource)
     for group in user.groups or ():
         runes += len(group) + 1
     if user.extra:
         runes += sum(len(key) + sum(map(len, values)) + len(values) for key, values in user.extra.items())
     # What the original lacks is written as the other one again.
-    return _FIXED + 8 * runes + memoryview(request.options).nbytes
+    return _FIXED + 8 * runes + len(request.options)
 
 
 _namespaces: dict[tuple[str, str], int] = {}

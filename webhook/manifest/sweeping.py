@@ -17,7 +17,7 @@ from webhook.manifest.evaluation import Call, Evaluator, Run
 from webhook.policy import Context, Verdict
 from webhook.sweep import Answer, Sweep
 
-_CHUNK = 32
+_CHUNK = 64
 """Validations between two looks at the clock."""
 
 _SHARED = 4_096
