@@ -120,6 +120,21 @@ def test_the_fast_path_says_what_the_slow_one_says(tmp_path: Path, seed: int, mo
         assert unread.places == trouble.places
 
 
+def test_broken_where_it_is_divided(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What comes before an event is not half-written, whoever reads that event."""
+    file = tmp_path / "audit.log"
+    write(file, 300_000)
+    lines = file.read_bytes().splitlines(keepends=True)
+    file.write_bytes(b"".join(line + b'{"a":{"b":1}\n' for line in lines) + lines[0])
+    _, trouble = reading(file)
+    assert set(trouble.counts) <= {"not_json", "not_audit_text", "cut_event"}
+    monkeypatch.setattr(parallel, "PART_MIN", 50_000)
+    divided = parallel.parts([str(file)], 4)
+    assert len(divided) > 4
+    _, parted = reading(file, parts=divided)
+    assert parted.counts == trouble.counts
+
+
 def test_processes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Real ones, over a raw log in parts and a packed one as a whole."""
     monkeypatch.setattr(parallel, "PART_MIN", 200_000)

@@ -86,7 +86,7 @@ def add_jobs_flag(parser: argparse.ArgumentParser | argparse._ArgumentGroup) -> 
         type=int,
         default=parallel.jobs_here(),
         metavar="N",
-        help="processes that read side by side, files and parts of large raw logs (default: one a CPU, %(default)s)",
+        help="processes that read side by side: files, and parts of large ones (default: one a CPU, %(default)s)",
     )
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import base64
 import binascii
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 from webhook.audit.source import prefixed, raw, table
 from webhook.audit.source.documents import OVERSIZE, Documents
@@ -36,13 +36,17 @@ def events_in(
     skip_reads: bool = False,
     wanted: raw.Wanted | None = None,
     offset: int = 0,
+    followed: Callable[[], bool] = lambda: False,
 ) -> Iterator[Lines | Events]:
-    """Everything in the text of one file, which begins at `offset`."""
+    """Everything in the text of one file, or in a part of it, which begins at `offset`.
+
+    `followed` says, once it has ended, whether the file goes on there, with an event.
+    """
     reader = Reader(file, unreadable, skip_reads=skip_reads, wanted=wanted, offset=offset)
     for block in blocks:
         reader.feed(block)
         yield from reader.take()
-    reader.finish()
+    reader.finish(followed=followed())
     yield from reader.take()
 
 
@@ -98,8 +102,8 @@ class Reader:
             else:
                 block = self._lines(block)
 
-    def finish(self) -> None:
-        """The text has ended."""
+    def finish(self, *, followed: bool = False) -> None:
+        """The text has ended; `followed` by an event, whoever reads that, nothing in it is half-written."""
         if self._tail:
             line = b"".join(self._tail)
             self._tail = []
@@ -110,6 +114,8 @@ class Reader:
                 if rest:
                     self._line(rest, self._offset, open_end=True, again=True)
         if self._documents is not None and (left := self._documents.left()) is not None:
+            if followed:
+                left = left._replace(text=left.text.rstrip(), reason="not_json")
             self._broken(left.text, left.offset, left.reason)
         if self._table is not None and (row := self._table.left()) is not None:
             self._opened.offset = row[0]
