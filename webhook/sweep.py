@@ -107,18 +107,18 @@ class Turns:
 
     def before(self, position: int, policy: Policy) -> Verdict | None:
         """What a candidate says of the object that an UPDATE replaces, if anything. Raises what `Policy.run` does."""
-        context = self._context.before()
-        if context is None:
-            return None
         while self._undecided:
-            self._ask_before(context, *self._undecided.pop())
+            self._ask_before(*self._undecided.pop())
         if position in self._before:
             return self._before[position]
-        return policy.run(context)
+        context = self._context.before()
+        return None if context is None else policy.run(context)
 
-    def _ask_before(self, context: Context, members: _Members, undecided: Sequence[int]) -> None:
+    def _ask_before(self, members: _Members, undecided: Sequence[int]) -> None:
+        context = self._context.before()
+        answers = None if context is None else members.sweep(context, undecided)
         self._before |= dict.fromkeys([members.pairs[number][0] for number in undecided])
-        for number, verdict in members.sweep(context, undecided) or ():
+        for number, verdict in answers or ():
             if verdict is None:
                 del self._before[members.pairs[number][0]]
             else:

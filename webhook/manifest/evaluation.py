@@ -92,7 +92,7 @@ class Evaluator:
         self._known: dict[int, Granted | None] = {}
         self._metered = Metered(spec, layout, meter)
         self._sizes: dict[int, tuple[Any, int]] = {}
-        self._usual: dict[tuple[tuple[int, ...], bool], Verdict] = {}
+        self._usual: dict[tuple[int, ...], Verdict] = {}
         calls = unit.calls
         self._conditions = tuple(
             (calls[number], each.expression) for each, number in zip(spec.conditions, layout.conditions, strict=True)
@@ -209,26 +209,24 @@ class Evaluator:
         findings = [self._finding(binding, failure) for binding, _ in self._bindings for failure in failures]
         return Verdict(findings=tuple(findings), annotations=_joined(annotations))
 
-    def verdict_of(self, places: tuple[int, ...], activation: Activation, *, texts: bool) -> Verdict:
-        """When these validations are false and no other fails. Raises what a message expression does, and `Leave`."""
-        usual = self._usual.get((places, texts))
-        return self._made_of(places, activation, texts=texts) if usual is None else usual
-
-    def _made_of(self, places: tuple[int, ...], activation: Activation, *, texts: bool) -> Verdict:
-        """Where no message is computed the verdict is the same each time."""
+    def told(self, places: tuple[int, ...], *, texts: bool) -> Verdict | None:
+        """The verdict when these validations are false and no other fails; None if a message has to be computed."""
         found = [self._validations[place] for place in places]
-        activation.left, activation.spare = NO_END
-        if all(each.message is None for each in found):
+        if any(each.message is not None for each in found):
+            return None if texts else self._verdict([Failure("", each.index) for each in found])
+        verdict = self._usual.get(places)
+        if verdict is None:
             verdict = self._verdict([Failure(each.static, each.index) for each in found])
             verdict = replace(verdict, again=tuple(each.before() for each in verdict.findings))
-            usual = {(places, False): verdict, (places, True): verdict}
-        else:
-            messages = [_message(each, activation) if texts else "" for each in found]
-            verdict = self._verdict([Failure(text, each.index) for text, each in zip(messages, found, strict=True)])
-            usual = {} if texts else {(places, False): verdict}
-        if len(self._usual) < _VERDICTS:
-            self._usual |= usual
+            if len(self._usual) < _VERDICTS:
+                self._usual[places] = verdict
         return verdict
+
+    def computed(self, places: tuple[int, ...], activation: Activation) -> Verdict:
+        """The same with its messages. Raises what a message expression does, and `Leave`."""
+        activation.left, activation.spare = NO_END
+        found = [self._validations[place] for place in places]
+        return self._verdict([Failure(_message(each, activation), each.index) for each in found])
 
     def _params_of(self, binding: BindingSpec, context: Context) -> Sequence[Any]:
         if self._params is None or binding.param_ref is None:

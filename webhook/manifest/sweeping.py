@@ -6,15 +6,18 @@ Where anything is not plainly true (a failure, an error, a cost that may be near
 
 from __future__ import annotations
 
-from collections.abc import Callable, Container, Mapping, Sequence
+import contextlib
+import itertools
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
+from operator import itemgetter
 from typing import Any, NamedTuple
 
 from webhook.cel.activation import Activation, Grant, Leave
 from webhook.cel.share import Shared
 from webhook.errors import DeadlineExceeded
 from webhook.manifest.evaluation import Call, Evaluator, Run
-from webhook.policy import Context, Verdict
+from webhook.policy import Context
 from webhook.sweep import Answer, Sweep
 
 _CHUNK = 64
@@ -25,6 +28,9 @@ _SHARED = 4_096
 
 _GROUPS = 64
 """Members asked together that are remembered: what fails now and is asked about the old object is often the same."""
+
+_PATTERNS = 256
+"""What fails together that is remembered."""
 
 _Place = tuple[int, int]
 """A member's number, and which of its validations."""
@@ -113,12 +119,13 @@ class _Granted:
     def _granted(self, step: _Step) -> Grant:
         return self.grants[step[1]]
 
-    def unheld(self, members: Sequence[int], failing: Container[int], activation: Activation) -> set[int]:
+    def unheld(self, members: Sequence[int], false: Sequence[_Place], activation: Activation) -> set[int]:
         """Members whose answer counts only if variables are as was assumed, and they are not. Of one that fails nobody
         knows yet."""
         found: set[int] = set()
         if not self._hold:
             return found
+        failing = {number for number, _ in false}
         for number in [each for each in members if each in self._hold]:
             try:
                 if number in failing:
@@ -134,6 +141,7 @@ class _Sweep:
     def __init__(self, members: Sequence[Evaluator]) -> None:
         self._members = members
         self._by_size: dict[int, _Granted] = {}
+        self._said = _Said(members)
 
     def __call__(self, context: Context, among: Sequence[int] | None = None) -> Sequence[Answer] | None:
         everyone = range(len(self._members)) if among is None else among
@@ -156,10 +164,10 @@ class _Sweep:
         if errors:
             return _unknown(everyone)
         if among is None:
-            return _unknown(granted.apart) + self._failing(granted, granted.members, granted.chunks, run, context)
+            return self._failing(granted, granted.members, granted.chunks, run, context) + _unknown(granted.apart)
         asked = tuple([number for number in among if number in granted])
         apart = [number for number in among if number not in granted]
-        return _unknown(apart) + self._failing(granted, asked, granted.chunks_of(asked), run, context)
+        return self._failing(granted, asked, granted.chunks_of(asked), run, context) + _unknown(apart)
 
     def _failing(
         self, granted: _Granted, members: Sequence[int], chunks: Sequence[_Chunk], run: Run, context: Context
@@ -192,21 +200,53 @@ class _Sweep:
                     false.append(place)
             except Exception:
                 unsure.add(place[0])
-        failing: dict[int, list[int]] = {}
         false.sort()
-        for number, which in false:
-            failing.setdefault(number, []).append(which)
-        unsure |= granted.unheld(members, failing, activation)
-        return [
-            (number, None if number in unsure else self._verdict(number, failing[number], run, context))
-            for number in sorted(failing.keys() | unsure)
-        ]
+        unsure |= granted.unheld(members, false, activation)
+        if unsure:
+            false = [place for place in false if place[0] not in unsure]
+        return [*_unknown(unsure), *self._said.answers(tuple(false), activation, texts=context.texts)]
 
-    def _verdict(self, number: int, places: Sequence[int], run: Run, context: Context) -> Verdict | None:
-        try:
-            return self._members[number].verdict_of(tuple(places), run.activation, texts=context.texts)
-        except Exception:  # as above
-            return None
+
+class _Pattern(NamedTuple):
+    answers: Sequence[Answer]
+    computed: Sequence[tuple[int, int, tuple[int, ...]]]
+    """Where in `answers` a verdict is to come that has computed messages, of which member, and what is false."""
+
+
+class _Said:
+    """What members say of whom it is known which validations are false. It is remembered: what fails now often fails
+    again."""
+
+    __slots__ = ("_members", "_patterns")
+
+    def __init__(self, members: Sequence[Evaluator]) -> None:
+        self._members = members
+        self._patterns: dict[tuple[tuple[_Place, ...], bool], _Pattern] = {}
+
+    def answers(self, false: tuple[_Place, ...], activation: Activation, *, texts: bool) -> Sequence[Answer]:
+        """`false` is in order."""
+        pattern = self._patterns.get((false, texts)) or self._pattern(false, texts)
+        if not pattern.computed:
+            return pattern.answers
+        found = list(pattern.answers)
+        for at, number, places in pattern.computed:
+            with contextlib.suppress(Exception):  # the member meets it again
+                found[at] = number, self._members[number].computed(places, activation)
+        return found
+
+    def _pattern(self, false: tuple[_Place, ...], texts: bool) -> _Pattern:
+        answers: list[Answer] = []
+        computed: list[tuple[int, int, tuple[int, ...]]] = []
+        for number, places in itertools.groupby(false, itemgetter(0)):
+            which = tuple(place for _, place in places)
+            verdict = self._members[number].told(which, texts=texts)
+            if verdict is None:
+                computed.append((len(answers), number, which))
+            answers.append((number, verdict))
+        if len(self._patterns) >= _PATTERNS:
+            self._patterns.clear()
+        found = self._patterns[false, texts] = _Pattern(answers, computed)
+        return found
 
 
 def _by_call(steps: Sequence[_Step]) -> Mapping[Call, Sequence[_Place]]:
@@ -216,5 +256,5 @@ def _by_call(steps: Sequence[_Step]) -> Mapping[Call, Sequence[_Place]]:
     return found
 
 
-def _unknown(members: Sequence[int]) -> list[Answer]:
+def _unknown(members: Iterable[int]) -> list[Answer]:
     return [(number, None) for number in members]
