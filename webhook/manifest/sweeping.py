@@ -29,8 +29,8 @@ _SHARED = 4_096
 _GROUPS = 64
 """Members asked together that are remembered: what fails now and is asked about the old object is often the same."""
 
-_PATTERNS = 256
-"""What fails together that is remembered."""
+_REMEMBERED = 16_384
+"""Failures, in all patterns of what fails together."""
 
 _Place = tuple[int, int]
 """A member's number, and which of its validations."""
@@ -217,10 +217,11 @@ class _Said:
     """What members say of whom it is known which validations are false. It is remembered: what fails now often fails
     again."""
 
-    __slots__ = ("_members", "_patterns")
+    __slots__ = ("_members", "_patterns", "_remembered")
 
     def __init__(self, members: Sequence[Evaluator]) -> None:
         self._members = members
+        self._remembered = 0
         self._patterns: dict[tuple[tuple[_Place, ...], bool], _Pattern] = {}
 
     def answers(self, false: tuple[_Place, ...], activation: Activation, *, texts: bool) -> Sequence[Answer]:
@@ -243,8 +244,10 @@ class _Said:
             if verdict is None:
                 computed.append((len(answers), number, which))
             answers.append((number, verdict))
-        if len(self._patterns) >= _PATTERNS:
+        self._remembered += 1 + len(false)
+        if self._remembered > _REMEMBERED:
             self._patterns.clear()
+            self._remembered = 1 + len(false)
         found = self._patterns[false, texts] = _Pattern(answers, computed)
         return found
 
