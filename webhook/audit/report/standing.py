@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import datetime
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
 from functools import lru_cache, reduce
 from itertools import groupby
 from operator import itemgetter, or_
@@ -132,17 +133,30 @@ def standings(
 
 def _read(facts: DuckDBPyConnection) -> Iterator[tuple[Root, str, _Row]]:
     """Some workloads at a time: of all of them together the texts are more than memory may hold."""
-    (before,) = facts.execute("SELECT current_setting('memory_limit'), current_setting('threads')").fetchall()
     batches = facts.execute(queries.BATCHES).fetchall()
-    _bound(facts, *_READING)
-    for first, last in batches:
-        for row in facts.execute(queries.READ, {"first": first, "last": last}).fetchall():
-            cluster, namespace, kind, name, resource, policy, part, *rest = row
-            # What is in many rows is held once.
-            root = intern(cluster), intern(namespace), intern(kind), name, intern(resource)
-            yield root, intern(policy), _Row(intern(part), *rest)
-    _drop(facts, queries.TAKEN)
-    _bound(facts, *before)
+    with _bounded(facts, *_READING):
+        for first, last in batches:
+            for row in facts.execute(queries.READ, {"first": first, "last": last}).fetchall():
+                cluster, namespace, kind, name, resource, policy, part, *rest = row
+                # What is in many rows is held once.
+                root = intern(cluster), intern(namespace), intern(kind), name, intern(resource)
+                yield root, intern(policy), _Row(intern(part), *rest)
+        _drop(facts, queries.TAKEN)
+
+
+@contextmanager
+def _bounded(facts: DuckDBPyConnection, memory: str, threads: int) -> Iterator[None]:
+    """DuckDB's limits are these within it, and as before behind it."""
+    import duckdb
+
+    (before,) = facts.execute("SELECT current_setting('memory_limit'), current_setting('threads')").fetchall()
+    _bound(facts, memory, threads)
+    try:
+        yield
+    finally:
+        # Whoever broke off may have closed the connection first.
+        with suppress(duckdb.ConnectionException):
+            _bound(facts, *before)
 
 
 def _bound(facts: DuckDBPyConnection, memory: str, threads: int) -> None:
