@@ -71,12 +71,12 @@ class Policies:
         return Context(request_of(value), state=_no_state(), clock=time.monotonic, deadline=float("inf")), value
 
     def ask(self, taken: Any) -> tuple[int, list[tuple[int, Any]]]:
-        """The bitmap of policies that passed together, and (position, verdict) of the others."""
+        """The bitmap of policies that were decided together, and (position, verdict) of those that do not pass."""
         usual, value = taken
         context = usual.of_values(value, None)
         turns = self._policies.plan(context.request).turns(context)
         asked = [(position, verdict or policy.run(context)) for position, policy, verdict in turns]
-        return turns.passed, asked
+        return turns.decided, asked
 
     def answers(self, taken: Any) -> Sequence[object]:
         """As `ask`, a boolean a question."""

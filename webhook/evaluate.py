@@ -53,10 +53,9 @@ def evaluate(
     notes: list[tuple[str, str]] = []
     not_comparable: list[tuple[str, str]] = []
     internal_errors: list[tuple[str, str]] = []
-    skipped: tuple[str, ...] = ()
+    skipped: list[str] = []
     turns = plan.turns(context)
-    waiting = iter(turns)
-    for position, policy, verdict in waiting:
+    for position, policy, verdict in turns:
         try:
             if verdict is None:
                 context.check_deadline()
@@ -65,8 +64,8 @@ def evaluate(
             not_comparable.append((policy.id, str(error)))
             continue
         except DeadlineExceeded:
-            skipped = (policy.id, *(each.id for _, each, _ in waiting))
-            break
+            skipped.append(policy.id)
+            continue
         except Exception as error:  # a policy's bug changes annotations and metrics, never the answer
             internal_errors.append((policy.id, type(error).__name__))
             continue
@@ -89,13 +88,13 @@ def evaluate(
         )
     return Outcome(
         set_digest=policies.digest,
-        evaluated=evaluated | turns.passed,
+        evaluated=evaluated | turns.decided,
         findings=tuple(findings),
         exempted=tuple(exempted),
         not_comparable=tuple(not_comparable),
         internal_errors=tuple(internal_errors),
         incomplete="deadline" if skipped else "",
-        skipped=skipped,
+        skipped=tuple(skipped),
         annotations=tuple(annotations),
         notes=tuple(notes),
         owner=controller,

@@ -73,16 +73,16 @@ class _Members:
 
 
 class Turns:
-    """One review: the candidates that have to be asked or have something to say, in set order. `passed` is the bitmap
-    of the others."""
+    """One review: the candidates that have to be asked or have something to say, in set order."""
 
-    __slots__ = ("_before", "_context", "_plan", "_undecided", "passed")
+    __slots__ = ("_before", "_context", "_plan", "_undecided", "decided")
 
     def __init__(self, plan: Plan, context: Context) -> None:
-        self.passed = 0
+        self.decided = 0
+        """The bitmap of those that need not be asked: they pass, or come with their verdict."""
         self._plan = plan
         self._context = context
-        self._undecided: list[tuple[_Members, Sequence[int]]] = []
+        self._undecided: list[tuple[_Members, Sequence[Answer]]] = []
         self._before: dict[int, Verdict | None] = {}
         """Position → what the policy says of the stored object, where that is known."""
 
@@ -94,14 +94,15 @@ class Turns:
             answers = members.sweep(self._context)
             if answers is None:
                 continue
-            passed = members.mask
+            decided = members.mask
             for number, verdict in answers:
                 position, policy = members.pairs[number]
-                passed ^= 1 << position
+                if verdict is None:
+                    decided ^= 1 << position
                 rest.append((position, policy, verdict))
-            self.passed |= passed
+            self.decided |= decided
             if len(answers) > 1:
-                self._undecided.append((members, [number for number, _ in answers]))
+                self._undecided.append((members, answers))
         rest.sort(key=itemgetter(0))
         yield from rest
 
@@ -112,12 +113,16 @@ class Turns:
         if position in self._before:
             return self._before[position]
         context = self._context.before()
-        return None if context is None else policy.run(context)
+        if context is None:
+            return None
+        context.check_deadline()
+        return policy.run(context)
 
-    def _ask_before(self, members: _Members, undecided: Sequence[int]) -> None:
+    def _ask_before(self, members: _Members, undecided: Sequence[Answer]) -> None:
         context = self._context.before()
-        answers = None if context is None else members.sweep(context, undecided)
-        self._before |= dict.fromkeys([members.pairs[number][0] for number in undecided])
+        numbers = [number for number, _ in undecided]
+        answers = None if context is None else members.sweep(context, numbers)
+        self._before |= dict.fromkeys([members.pairs[number][0] for number in numbers])
         for number, verdict in answers or ():
             if verdict is None:
                 del self._before[members.pairs[number][0]]
