@@ -208,6 +208,10 @@ class TestRequestVariable:
         assert variable["dryRun"] is True
         assert request_variable(bench.request(pod(), options=NULL))["options"] is None
 
+    def test_what_is_not_declared_is_there_and_empty(self, bench: Any, pod: Pod) -> None:
+        policy = bench.policy(["dyn(request).uid == '' && dyn(request).object == null && has(dyn(request).oldObject)"])
+        assert bench.verdict(policy, pod()) == PASS
+
     def test_expressions_see_it(self, bench: Any, pod: Pod) -> None:
         policy = bench.policy(["request.operation == 'CREATE' && request.userInfo.username == 'alice'"])
         assert bench.verdict(policy, pod()) == PASS

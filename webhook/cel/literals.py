@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from webhook.cel import runtime
-from webhook.cel.facts import may_not_hash
+from webhook.cel.facts import Facts, may_not_hash
 from webhook.cel.library.messages import maker, optional_field
-from webhook.cel.tree import ListLiteral, MapLiteral, Message, bare
+from webhook.cel.tree import Entry, ListLiteral, MapLiteral, Message, bare
+from webhook.cel.values import HeldKey
 
 if TYPE_CHECKING:
     from webhook.cel.codegen import Body
@@ -23,7 +24,8 @@ def make_list(body: Body, node: ListLiteral, inner: list[str]) -> str:
 def make_map(body: Body, node: MapLiteral, inner: list[str]) -> str:
     parts = []
     for at, entry in enumerate(node.entries):
-        key, value = inner[2 * at], inner[2 * at + 1]
+        held = held_key(entry, body.facts)
+        key, value = body.module.constant(held) if held is not None else inner[2 * at], inner[2 * at + 1]
         if entry.optional:
             parts.append(f"*{body.module.helper(runtime.optional_entry)}({key}, {value})")
         elif may_not_hash(entry.key, body.checked):
@@ -32,6 +34,13 @@ def make_map(body: Body, node: MapLiteral, inner: list[str]) -> str:
             parts.append(f"({key}, {value})")
     make = runtime.new_optional_map if any(entry.optional for entry in node.entries) else runtime.new_map
     return f"{body.module.helper(make)}([{', '.join(parts)}])"
+
+
+def held_key(entry: Entry, facts: Mapping[int, Facts]) -> HeldKey | None:
+    """A key that is a list or map of constants: the server makes it once, so it is the same one each time. The error of
+    an optional entry shows what it holds."""
+    constant = facts[entry.key.id].constant
+    return HeldKey(constant) if isinstance(constant, list | dict) and not entry.optional else None
 
 
 def make_message(body: Body, node: Message, inner: list[str]) -> str:

@@ -21,7 +21,7 @@ from webhook.cel.emit import Writer
 from webhook.cel.equality import hashed_member, member
 from webhook.cel.facts import NOT_CONSTANT, Facts, children, hashes, in_list, may_not_hash, one_by_one, operands
 from webhook.cel.library.messages import optional_field
-from webhook.cel.literals import made_by
+from webhook.cel.literals import held_key, made_by
 from webhook.cel.metering import (
     Failure,
     attempt,
@@ -268,7 +268,11 @@ class Meter:
 
     def map_literal(self, node: MapLiteral) -> str:
         names = self.sequence(tuple(part for entry in node.entries for part in (entry.key, entry.value)), node)
-        parts = [f"({names[2 * at]}, {names[2 * at + 1]}, {entry.optional})" for at, entry in enumerate(node.entries)]
+        parts = []
+        for at, entry in enumerate(node.entries):
+            held = held_key(entry, self.facts)
+            key = names[2 * at] if held is None else self.module.constant(held)
+            parts.append(f"({key}, {names[2 * at + 1]}, {entry.optional})")
         made = self.literal(names, parts, entered)
         if not self.free(node):
             self.charge(MAP)  # not before it is made: a key that cannot be hashed ends all

@@ -113,14 +113,18 @@ def namespace_object(context: Context) -> Any:
 
 
 def request_variable(request: Request) -> dict[str, Any]:
-    """The `request` variable: the AdmissionRequest as JSON, so that empty optional fields are absent."""
+    """The `request` variable: the AdmissionRequest as JSON, so that empty optional fields are absent. What the server
+    leaves empty, and does not declare, can be seen as `dyn(request)`."""
     variable: dict[str, Any] = {
+        "uid": "",
         "kind": _kind(request.kind),
         "resource": _resource(request.resource),
         "requestKind": _kind(request.request_kind or request.kind),
         "requestResource": _resource(request.request_resource or request.resource),
         "operation": request.operation,
         "userInfo": _user(request),
+        "object": None,
+        "oldObject": None,
         "dryRun": bool(request.dry_run),
         "options": decode_object(request.options),
     }

@@ -69,6 +69,7 @@ class Variable(NamedTuple):
 
 
 REQUEST: Final = {
+    "uid": "",
     "kind": {"group": "example.dev", "version": "v1", "kind": "Corner"},
     "resource": {"group": "example.dev", "version": "v1", "resource": "corners"},
     "requestKind": {"group": "example.dev", "version": "v1", "kind": "Corner"},
@@ -77,6 +78,8 @@ REQUEST: Final = {
     "namespace": "default",
     "operation": "UPDATE",
     "userInfo": {"username": "alice", "groups": ["dev", "system:authenticated"], "extra": {"scopes": ["a", "b"]}},
+    "object": None,
+    "oldObject": None,
     "dryRun": False,
     "options": {"kind": "UpdateOptions", "apiVersion": "meta.k8s.io/v1"},
 }
