@@ -298,9 +298,6 @@ def run_file(name: str, folder: Path) -> Report:
         else:
             answer = case.run()
             verdict, found = judge(answer, expected), [str(answer)]
-            if verdict == WRONG and "unstructured" in row:
-                # What the server does up to 1.36, and still does for custom resources.
-                verdict = judge(answer, row["unstructured"])
         passed += verdict == PASS
         if verdict == REFUSED:
             refused.append(id)
@@ -330,11 +327,7 @@ def run_costs(name: str, folder: Path) -> Report:
         value, cost = unit.start(case.inputs).measure(0)
         unit.close()
         answer = {"error": value.text} if isinstance(value, EvalError) else {"value": encode(value)}
-        choices = [
-            (expected, wanted),
-            (row.get("unstructured", expected), row.get("unstructured", {}).get("cost", wanted)),
-        ]
-        if any((not want or judge(answer, want) == PASS) and cost == units for want, units in choices):
+        if (not expected or judge(answer, expected) == PASS) and cost == wanted:
             passed += 1
         else:
             wrong[id] = f"{row['expr']!r}: expected {expected} for {wanted}, found {answer} for {cost}"

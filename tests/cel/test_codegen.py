@@ -275,7 +275,7 @@ def exact(text: str, object: Any) -> Any:
     env = policy_env(FUNCTIONS, params=False, authorizer=True, variables={})
     checked = check(parse(text), env)
     folded = fold(checked)
-    checked = sure(checked, env)
+    checked, _ = sure(checked, env)
     body = Body(context, checked, analyse(checked, folded), {}, exact=True)
     body.finish("e", body.value(checked.tree))
     load(context.module.source(), context.module.namespace, "exact")

@@ -17,6 +17,7 @@ from webhook.cel.overload import Overload
 from webhook.cel.patterns import compile_pattern
 from webhook.cel.tariff import cost_of, steep
 from webhook.cel.tree import Call, Node
+from webhook.cel.typed import Comparison, NonZero, Search
 from webhook.cel.values import type_name
 
 if TYPE_CHECKING:
@@ -34,6 +35,9 @@ def call(body: Body, node: Call, inner: list[str]) -> str:
     special = _SPECIAL.get(node.function)
     if special is not None:
         return str(special(body, node, inner))
+    typed = body.checked.typed.get(node.id)
+    if isinstance(typed, NonZero):
+        return f"{body.module.helper(typed.of)}(S, {inner[0]})"
     arguments = operands(node, body.checked)
     rows = body.checked.overloads[node.id]
     inner, prepared = _prepared(body, rows[0], arguments, inner)
@@ -158,6 +162,9 @@ def _equality(body: Body, node: Call, inner: list[str]) -> str:
     positive = node.function == "_==_"
     kinds = [body.checked.type(argument).kind for argument in node.arguments]
     one, other = inner
+    typed = body.checked.typed.get(node.id)
+    if isinstance(typed, Comparison):
+        return _typed_equality(body, typed, kinds, inner, positive=positive)
     symbol, identical = ("==", "is") if positive else ("!=", "is not")
     if "null" in kinds or ("bool" in kinds and "dyn" in kinds):
         return f"({one} {identical} {other})"
@@ -175,6 +182,25 @@ def _equality(body: Body, node: Call, inner: list[str]) -> str:
         if other.isidentifier():
             return f"({again} {symbol} {other} if {first}.__class__ is str else {general}({again}, {other}))"
     return f"{general}({one}, {other})"
+
+
+def _typed_equality(body: Body, typed: Comparison, kinds: list[str], inner: list[str], *, positive: bool) -> str:
+    """What is no list, map or struct is compared as usual: only where it differs it is looked at again."""
+    compare = body.module.helper(typed.equals if positive else typed.differs)
+    one, other = inner
+    cls = _TESTS.get(kinds[1], "str" if kinds[1] == "dyn" else "")
+    if not positive or not cls or cls == "list":
+        return f"{compare}(S, {one}, {other})"
+    first, again = body.held(one)
+    if kinds[1] == "dyn":
+        if not other.isidentifier():
+            return f"{compare}(S, {one}, {other})"
+        return f"({again} == {other} if {first}.__class__ is str else {compare}(S, {again}, {other}))"
+    if kinds[1] not in ("string", "bool"):
+        return f"{compare}(S, {one}, {other})"
+    right, right_again = body.held(other)
+    symbol = "is" if kinds[1] == "bool" else "=="
+    return f"({first} {symbol} {right} or ({again}.__class__ is not {cls} and {compare}(S, {again}, {right_again})))"
 
 
 def type_test(body: Body, node: Node) -> tuple[Node, str] | None:
@@ -197,6 +223,9 @@ def type_test(body: Body, node: Node) -> tuple[Node, str] | None:
 def _membership(body: Body, node: Call, inner: list[str]) -> str:
     """`in`: Python's own for strings, which equal nothing but strings."""
     constant = body.facts[node.arguments[1].id].constant
+    typed = body.checked.typed.get(node.id)
+    if isinstance(typed, Search):
+        return f"{body.module.helper(typed.found)}(S, {inner[0]}, {inner[1]})"
     text = body.checked.type(node.arguments[0]).kind == "string"
     hashed = hashes(node, body.checked)
     if not hashed and constant.__class__ is list and all(value.__class__ is str for value in constant):

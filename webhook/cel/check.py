@@ -7,6 +7,7 @@ no name up and infer no type.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import msgspec
@@ -36,6 +37,7 @@ from webhook.cel.tree import (
     bare,
     qualified_name,
 )
+from webhook.cel.typed import Typed
 from webhook.cel.types import (
     BOOL,
     DYN,
@@ -73,6 +75,8 @@ class Checked(msgspec.Struct, frozen=True, kw_only=True):
     optional only where a chain of steps starts, and finds nothing in others. `sure.py` finds them."""
     bare: frozenset[int] = frozenset()
     """`has()` of an optional as a branch of `c ? a : b`: there the server selects the field and does not test it."""
+    typed: Mapping[int, Typed] = {}
+    """Operations on what the server holds in Go's types. `origin.py` finds them."""
 
     def type(self, node: Node) -> Type:
         return self.types[node.id]

@@ -8,6 +8,7 @@ from typing import Final
 
 import msgspec
 
+from webhook.cel.builtin import Origin
 from webhook.cel.messages import EMPTY, WELL_KNOWN
 from webhook.cel.overload import Overload
 from webhook.cel.types import (
@@ -29,14 +30,25 @@ from webhook.cel.types import (
 )
 
 
+class Held(msgspec.Struct, frozen=True):
+    """What is known of a variable's value."""
+
+    type: Type
+    chosen: bool = False
+    """Whether it is of type dyn, and an optional if a choice makes it one."""
+    origin: Origin | None = None
+
+
 class Env(msgspec.Struct, frozen=True, kw_only=True):
     variables: Mapping[str, Type]
     """By name, which may have dots."""
     objects: Mapping[str, Mapping[str, Type]]
     """The fields of each object type."""
     functions: Mapping[str, tuple[Overload, ...]]
-    held: Mapping[str, Type] = {}
+    held: Mapping[str, Held] = {}
     """What the policy's variables hold, whatever is declared of them."""
+    typed: bool = False
+    """Whether built-in kinds are held in Go's types (`typed.py`)."""
 
 
 def object_type(name: str) -> Type:
@@ -143,10 +155,11 @@ def policy_env(
     *,
     params: bool,
     authorizer: bool,
-    variables: Mapping[str, Type] | None,
+    variables: Mapping[str, Held] | None,
+    typed: bool = True,
 ) -> Env:
-    """The environment of one expression of a policy. `variables` are the types of those before it; `None`
-    when the expression has no `variables` at all."""
+    """The environment of one expression of a policy. `variables` are those before it; `None` when the expression has
+    no `variables` at all."""
     declared = {"object": DYN, "oldObject": DYN, "request": _REQUEST, "namespaceObject": _NAMESPACE}
     if params:
         declared["params"] = DYN
@@ -156,8 +169,8 @@ def policy_env(
     objects = dict(_OBJECTS)
     if variables is not None:
         declared["variables"] = VARIABLES
-        objects[VARIABLES.name] = {name: variable_type(type) for name, type in variables.items()}
-    return Env(variables=declared, objects=objects, functions=functions, held=variables or {})
+        objects[VARIABLES.name] = {name: variable_type(each.type) for name, each in variables.items()}
+    return Env(variables=declared, objects=objects, functions=functions, held=variables or {}, typed=typed)
 
 
 def variable_type(type: Type) -> Type:

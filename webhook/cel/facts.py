@@ -253,6 +253,8 @@ def _fails(node: Node, checked: Checked) -> bool:
         case Bind():
             return checked.type(node.target).kind != "optional"
         case Call():
+            if node.id in checked.typed:
+                return True
             row = sure_row(node, checked)
             return row is None or not row.total
     return True

@@ -53,6 +53,7 @@ from webhook.cel.tree import (
     Select,
     SortBy,
 )
+from webhook.cel.typed import call_of
 from webhook.cel.values import ABSENT, NONE, Optional
 
 _DEPTH: Final = 5
@@ -157,20 +158,24 @@ class Meter:
         pattern = rows[0].pattern
         if pattern and self.facts[arguments[pattern].id].constant.__class__ is str:
             names[pattern] = self.module.constant(compile_pattern(self.facts[arguments[pattern].id].constant))
-        function = self.context.dispatcher(rows)
-        if node.function == "@in" and hashes(node, self.checked):
-            function = hashed_member
+        function = self.helper(self.context.dispatcher(rows))
+        typed = self.checked.typed.get(node.id)
+        if typed is not None:
+            of = self.module.constant(typed), self.module.constant(node.function)
+            function = f"{self.helper(call_of)}({', '.join(of)}, S)"
+        elif node.function == "@in" and hashes(node, self.checked):
+            function = self.helper(hashed_member)
         self.guard(node, rows[0], names)
         cost = cost_of(rows[0].function, rows)
         if cost is None and in_order:
             cost = one_unit
         if cost is None:
             self.charge(1)
-            return self.assign(f"{self.helper(attempt)}({', '.join([self.helper(function), *names])})")
+            return self.assign(f"{self.helper(attempt)}({', '.join([function, *names])})")
         self.settle()
         price = self.module.constant(cost)
         charge = self.helper(charged_in_order if in_order else charged)
-        return self.assign(f"{charge}({', '.join(['S', price, self.helper(function), *names])})")
+        return self.assign(f"{charge}({', '.join(['S', price, function, *names])})")
 
     def guard(self, node: Node, row: Overload, names: list[str]) -> None:
         """The server's panic over an operand, before the call is charged."""

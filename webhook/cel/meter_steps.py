@@ -9,7 +9,7 @@ from webhook.cel.check import LOCAL
 from webhook.cel.context import METHODS, ROOTS
 from webhook.cel.env import TYPES, VARIABLES
 from webhook.cel.facts import NOT_CONSTANT
-from webhook.cel.metering import attempt, bare_presence, presence, raw_presence, raw_step, step, variable
+from webhook.cel.metering import attempt, bare_presence, presence, raw_presence, raw_step, step, typed_step, variable
 from webhook.cel.tree import Bind, Conditional, Has, Ident, Index, Node, Select
 from webhook.cel.values import TypeValue
 
@@ -35,14 +35,17 @@ def attribute(meter: Meter, node: Ident | Select | Index, *, branch: bool) -> st
     operand = _operand(meter, node.operand, branch=branch)
     raw = node.id in meter.checked.raw
     optional = node.optional or (meter.checked.type(node.operand).kind == "optional" and not raw)
-    take = meter.helper(raw_step if raw else step)
+    take = f"{meter.helper(raw_step if raw else step)}("
+    typed = meter.checked.typed.get(node.id)
+    if typed is not None and not raw:
+        take = f"{meter.helper(typed_step)}({meter.module.constant(typed)}, "
     meter.settle()
     if isinstance(node, Select):
         key = meter.module.constant(node.field)
-        return meter.assign(f"{take}(S, {operand}, {key}, {optional})")
+        return meter.assign(f"{take}S, {operand}, {key}, {optional})")
     if meter.facts[node.key.id].constant is not NOT_CONSTANT:
         key = meter.emit(node.key)
-        return meter.assign(f"{take}(S, {operand}, {key}, {optional})")
+        return meter.assign(f"{take}S, {operand}, {key}, {optional})")
     result = meter.assign(operand)
     with meter.block(f"if {result}.__class__ is not Failure{'' if raw else f' and {result} is not NONE'}:"):
         # A computed key is an attribute of its own, which costs its units in place of the step's.
@@ -53,7 +56,7 @@ def attribute(meter: Meter, node: Ident | Select | Index, *, branch: bool) -> st
         if late:
             meter.charge(1)
         meter.settle()
-        meter.out.line(f"{result} = {take}(S, {result}, {key}, {optional})")
+        meter.out.line(f"{result} = {take}S, {result}, {key}, {optional})")
     return result
 
 

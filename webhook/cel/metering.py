@@ -11,16 +11,19 @@ from webhook.cel import runtime
 from webhook.cel.error import CelError, Crash
 from webhook.cel.patterns import Pattern
 from webhook.cel.tariff import EXCEEDED, LIMIT, Cost
+from webhook.cel.typed import Search
 from webhook.cel.values import NONE, Map, Optional, register
 
 
 class Failure:
     """An error as a value."""
 
-    __slots__ = ("text",)
+    __slots__ = ("held", "text")
 
-    def __init__(self, text: str) -> None:
+    def __init__(self, text: str, *, held: bool = False) -> None:
+        """`held`: the server takes it for the value that was looked up, and tries the next step on it."""
         self.text = text
+        self.held = held
 
 
 register(Failure, "error", "*types.Err")
@@ -70,6 +73,9 @@ def one_unit(_: Any, __: Any) -> int:
 def step(activation: Any, operand: Any, key: Any, optional: bool) -> Any:
     """One step of an attribute: a unit if it is tried, or if it is optional and there."""
     if operand.__class__ is Failure:
+        if operand.held:
+            activation.cost += 1
+            return Failure(operand.text)
         return operand
     if key.__class__ is Failure:
         activation.cost += not (optional or operand.__class__ is Optional)
@@ -80,6 +86,16 @@ def step(activation: Any, operand: Any, key: Any, optional: bool) -> Any:
         return found
     activation.cost += 1
     return attempt(runtime.index, operand, key)
+
+
+def typed_step(typed: Search, activation: Any, operand: Any, key: Any, optional: bool) -> Any:
+    """A step in what the server holds in Go's types."""
+    if Failure not in (operand.__class__, key.__class__):
+        refused = attempt(typed.check, activation, operand, key)
+        if refused.__class__ is Failure:
+            activation.cost += not (optional or operand.__class__ is Optional)
+            return Failure(refused.text, held=operand.__class__ is list)
+    return step(activation, operand, key, optional)
 
 
 def raw_step(activation: Any, operand: Any, key: Any, optional: bool) -> Any:

@@ -71,7 +71,7 @@ def _find(operand: Any, key: Any) -> Any:
     kind = operand.__class__
     if kind is Optional:
         return NONE if operand.value is ABSENT else optional_index(operand, key)
-    _accept(key)
+    accept(key)
     if kind is list:
         position = key_of_list(key)
         return operand[position] if 0 <= position < len(operand) else ABSENT
@@ -127,7 +127,7 @@ def optional_select(operand: Any, field: str) -> Optional:
 def raw_index(operand: Any, key: Any) -> Any:
     """`operand[key]` and `operand.key` where the server opens no optional (`Checked.raw`)."""
     if operand.__class__ is Optional:
-        _accept(key)
+        accept(key)
         raise no_such_key(key)
     return index(operand, key)
 
@@ -135,7 +135,7 @@ def raw_index(operand: Any, key: Any) -> Any:
 def raw_optional_index(operand: Any, key: Any) -> Optional:
     """`operand[?key]` and `operand.?key` where the server opens no optional."""
     if operand.__class__ is Optional:
-        _accept(key)
+        accept(key)
         return NONE
     return optional_index(operand, key)
 
@@ -149,7 +149,8 @@ def bare_has(operand: Any, field: str) -> Any:
     return optional_select(operand, field) if operand.__class__ is Optional else has(operand, field)
 
 
-def _accept(key: Any) -> None:
+def accept(key: Any) -> None:
+    """Raises `CelError` for what is never a key."""
     if key.__class__ not in _KEYS:
         raise CelError(f"invalid qualifier type: {go_name(key)}")
 

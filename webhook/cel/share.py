@@ -16,10 +16,10 @@ import msgspec
 
 from webhook.cel.activation import Activation
 from webhook.cel.bound import Bound
+from webhook.cel.env import Held
 from webhook.cel.error import CelError
 from webhook.cel.places import Places
 from webhook.cel.program import force
-from webhook.cel.types import Type
 
 Key = tuple[Any, ...]
 _WORD = re.compile(r"[_a-zA-Z][_a-zA-Z0-9]*")
@@ -29,7 +29,7 @@ class Slot(msgspec.Struct):
     """Where a variable is remembered, and the function of the unit that defined it first."""
 
     number: int
-    type: Type
+    held: Held
     call: Callable[..., Any] | None = None
     bound: Bound | None = None
     """What it may cost; None: no telling."""
@@ -54,8 +54,8 @@ class Shared:
         private = (params and "params" in words) or any(key[0] for _, key in needs)
         return (self.size + 1 if private else 0, name, text, needs)
 
-    def add(self, key: Key, type: Type, bound: Bound | None = None) -> Slot:
-        slot = self.slots[key] = Slot(self.size, type, bound=bound)
+    def add(self, key: Key, held: Held, bound: Bound | None = None) -> Slot:
+        slot = self.slots[key] = Slot(self.size, held, bound=bound)
         self.by_number.append(slot)
         self.names.append(key[1])
         self.size += 1

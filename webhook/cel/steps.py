@@ -11,6 +11,7 @@ from webhook.cel import runtime
 from webhook.cel.env import VARIABLES
 from webhook.cel.facts import NOT_CONSTANT
 from webhook.cel.tree import Has, Ident, Index, Node, Select
+from webhook.cel.typed import Search
 from webhook.cel.types import DYN
 
 if TYPE_CHECKING:
@@ -60,17 +61,17 @@ def index(body: Body, node: Index, inner: list[str]) -> str:
     if node.optional or may_be_none(body, node):
         find = _finder(body, node)
         if constant is not NOT_CONSTANT:
-            return f"{find}({inner[0]}, {inner[1]})"
+            return f"{find}{inner[0]}, {inner[1]})"
         first, again = body.held(inner[0])
-        return f"(NONE if {first} is NONE else {find}({again}, {inner[1]}))"
+        return f"(NONE if {first} is NONE else {find}{again}, {inner[1]}))"
     operand, key = body.checked.type(node.operand), body.checked.type(node.key)
     if key.kind == "string" and operand.kind != "optional" and constant is not NOT_CONSTANT:
         return f"{body.subscripted(inner[0])}[{inner[1]}]"
-    general = body.module.helper(runtime.index)
+    general = _finder(body, node)
     if constant.__class__ is int and constant >= 0 and operand.kind in ("dyn", "list"):
         first, again = body.held(inner[0])
-        return f"({again}[{inner[1]}] if {first}.__class__ is list else {general}({again}, {inner[1]}))"
-    return f"{general}({inner[0]}, {inner[1]})"
+        return f"({again}[{inner[1]}] if {first}.__class__ is list else {general}{again}, {inner[1]}))"
+    return f"{general}{inner[0]}, {inner[1]})"
 
 
 def optional_index(body: Body, node: Index) -> str:
@@ -78,7 +79,7 @@ def optional_index(body: Body, node: Index) -> str:
     result = body.out.temporary()
     body.out.line(f"{result} = {body.value(node.operand)}")
     with body.block(f"if {result} is not NONE:"):
-        body.out.line(f"{result} = {_finder(body, node)}({result}, {body.value(node.key)})")
+        body.out.line(f"{result} = {_finder(body, node)}{result}, {body.value(node.key)})")
     return result
 
 
@@ -93,8 +94,12 @@ def may_be_none(body: Body, node: Index) -> bool:
 
 
 def _finder(body: Body, node: Index) -> str:
+    """The beginning of a call that takes the operand and the key."""
     optional = node.optional or body.checked.type(node.operand).kind == "optional"
-    return body.module.helper(runtime.optional_index if optional else runtime.index)
+    typed = body.checked.typed.get(node.id)
+    if isinstance(typed, Search):
+        return f"{body.module.helper(typed.optional_at if optional else typed.at)}(S, "
+    return f"{body.module.helper(runtime.optional_index if optional else runtime.index)}("
 
 
 def optional_path(body: Body, node: Node) -> tuple[Node, list[str]] | None:

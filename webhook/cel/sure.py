@@ -13,8 +13,9 @@ import msgspec
 
 from webhook.cel.check import LOCAL, Checked
 from webhook.cel.dispatch import surely
-from webhook.cel.env import VARIABLES, Env
+from webhook.cel.env import VARIABLES, Env, Held
 from webhook.cel.facts import children, operands
+from webhook.cel.origin import trace_origins
 from webhook.cel.overload import Overload
 from webhook.cel.tree import (
     Bind,
@@ -41,11 +42,19 @@ _STEPS: Final = (Select, Index)
 _TESTED: Final = (*_STEPS, Has)
 
 
-def sure(checked: Checked, env: Env) -> Checked:
-    """The same tree with types that are sure."""
+def sure(checked: Checked, env: Env) -> tuple[Checked, Held]:
+    """The same tree with types that are sure, and what it holds as a variable."""
     walker = _Walker(checked, env)
     walker.visit(checked.tree)
-    return msgspec.structs.replace(checked, types=walker.types, raw=frozenset(walker.raw), bare=frozenset(walker.bare))
+    known = msgspec.structs.replace(checked, types=walker.types, raw=frozenset(walker.raw), bare=frozenset(walker.bare))
+    origin = None
+    if env.typed:
+        marked, origin = trace_origins(known, env)
+        known = msgspec.structs.replace(known, typed=marked)
+    type, surely = checked.type(checked.tree), known.type(checked.tree)
+    chosen = surely == DYN and walker.may_be_optional(checked.tree)
+    # The checker's type, unless it only says dyn of what surely is an optional.
+    return known, Held(surely if type == DYN and surely.kind == "optional" else type, chosen, origin)
 
 
 class _Walker:
@@ -122,9 +131,29 @@ class _Walker:
             return bool(raw) and all(self.checked.types[each.id].kind not in ("dyn", "optional") for each in others)
         if not isinstance(node, _STEPS) or node.id in self.checked.names or node.optional:
             return False
+        if self.types[node.operand.id].kind != "optional" and self.may_be_optional(node):
+            return True
         if self.types[node.operand.id].kind != "optional" and self.types[node.id].kind == "optional":
             return True
         return self.held(node.operand).kind != "optional" and self.held(node).kind == "optional"
+
+    def may_be_optional(self, node: Node) -> bool:
+        """Whether a value of type dyn may be an optional, because a choice has made it so."""
+        if node.id in self.checked.names:
+            return False
+        match node:
+            case Conditional():
+                return any(
+                    self.types[each.id].kind == "optional" or self.may_be_optional(each)
+                    for each in (node.then, node.otherwise)
+                )
+            case Call(function=function, arguments=(argument,)) if bare(function) == "dyn":
+                return self.may_be_optional(argument)
+            case Select(operand=operand, field=field) if self.checked.types[operand.id] == VARIABLES:
+                return field in self.env.held and self.env.held[field].chosen
+            case Index(operand=Fold(body=body)) if body is not None:
+                return self.may_be_optional(body)
+        return False
 
     def is_optional(self, node: Node) -> bool:
         """Whether it is a chain that has an optional step, or starts with an optional."""
@@ -142,7 +171,7 @@ class _Walker:
         if not isinstance(node, _STEPS) or node.id in self.checked.names:
             return self.checked.types[node.id]
         if self.checked.types[node.operand.id] == VARIABLES and isinstance(node, Select):
-            return self.env.held.get(node.field, DYN)
+            return self.env.held[node.field].type if node.field in self.env.held else DYN
         operand = self.held(node.operand)
         known = operand.kind in ("list", "map") and not node.optional
         return operand.arguments[-1] if known else self.checked.types[node.id]
@@ -217,12 +246,6 @@ class _Walker:
         if not node.flat:
             return optional_of(body)
         return body if body.kind == "optional" else DYN
-
-
-def result_type(checked: Checked, sure: Checked) -> Type:
-    """The checker's type of an expression, unless it only says dyn of what surely is an optional."""
-    type, known = checked.type(checked.tree), sure.type(sure.tree)
-    return known if type == DYN and known.kind == "optional" else type
 
 
 def _same(types: list[Type]) -> Type:

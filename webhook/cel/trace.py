@@ -42,6 +42,7 @@ from webhook.cel.tree import (
     Select,
     SortBy,
 )
+from webhook.cel.typed import Search, call_of
 from webhook.cel.values import ABSENT, NONE, Optional
 from webhook.errors import WouldblockError
 
@@ -156,6 +157,9 @@ class Tracer:
         if node.id in self._checked.raw:
             return attempt(runtime.raw_optional_index if optional else runtime.raw_index, operand, key)
         optional = optional or self._checked.type(node.operand).kind == "optional" or operand.__class__ is Optional
+        typed = self._checked.typed.get(node.id)
+        if isinstance(typed, Search):
+            return attempt(typed.optional_at if optional else typed.at, self._activation, operand, key)
         return attempt(runtime.optional_index if optional else runtime.index, operand, key)
 
     def _has(self, node: Has) -> Step:
@@ -187,7 +191,10 @@ class Tracer:
         if pattern and steps[pattern].constant and values[pattern].__class__ is str:
             values[pattern] = compile_pattern(values[pattern])
         call = self._context.dispatcher(rows)
-        if node.function == "@in":
+        typed = self._checked.typed.get(node.id)
+        if typed is not None:
+            call = call_of(typed, node.function, self._activation)
+        elif node.function == "@in":
             call = hashed_member if hashes(node, self._checked) else member
         return Step(node, attempt(call, *values), steps)
 

@@ -12,13 +12,13 @@ from webhook.cel.check import Checked, check
 from webhook.cel.context import Context
 from webhook.cel.diagnostics import Failed
 from webhook.cel.emit import Module
-from webhook.cel.env import Env, policy_env
+from webhook.cel.env import Env, Held, policy_env
 from webhook.cel.facts import Facts, analyse
 from webhook.cel.fold import fold
 from webhook.cel.metering import Failure
 from webhook.cel.parser import parse
 from webhook.cel.recursion import room
-from webhook.cel.sure import result_type, sure
+from webhook.cel.sure import sure
 from webhook.cel.trace import Step, Tracer
 from webhook.cel.types import Type
 from webhook.cel.unit import CompileError, CompileErrors, Expression, Inputs, Variable
@@ -47,22 +47,23 @@ class TraceUnit:
         """Raises `CompileErrors`."""
         self.context = Context(Module(), Version(version.minor).functions)
         self.variables: dict[str, _Ready] = {}
-        types: dict[str, Type] = {}
+        held: dict[str, Held] = {}
 
         def env(*, authorizer: bool = True, with_variables: bool = True) -> Env:
             made = policy_env(
                 version.functions,
                 params=params,
                 authorizer=authorizer,
-                variables=dict(types) if with_variables else None,
+                variables=dict(held) if with_variables else None,
+                typed=version.typed,
             )
             kept = {name: type for name, type in made.variables.items() if name not in undeclared}
             return msgspec.structs.replace(made, variables={**kept, **(declared or {})})
 
         for variable in variables:
-            ready, _, type = _ready(variable.text, env(), variable.path, version)
+            ready, _, known = _ready(variable.text, env(), variable.path, version)
             self.variables[variable.name] = ready
-            types[variable.name] = type
+            held[variable.name] = known
         made = [
             _ready(each.text, env(authorizer=each.authorizer, with_variables=each.variables), each.path, version)
             for each in expressions
@@ -102,16 +103,16 @@ class TraceRun:
         return step.value
 
 
-def _ready(text: str, env: Env, path: str, version: Version) -> tuple[_Ready, Type, Type]:
-    """With its static type, and that of what a variable of this text holds."""
+def _ready(text: str, env: Env, path: str, version: Version) -> tuple[_Ready, Type, Held]:
+    """With its static type, and what a variable of this text holds."""
     try:
         with room():
             checked = check(parse(text, quoted_names=version.quoted_names), env)
             validate(checked)
             folded = fold(checked)
-            known = sure(checked, env)
+            known, held = sure(checked, env)
             ready = _Ready(known, analyse(known, folded))
-            return ready, checked.type(checked.tree), result_type(checked, known)
+            return ready, checked.type(checked.tree), held
     except Failed as failed:
         raise CompileErrors([CompileError(path=path, message=each.message) for each in failed.diagnostics]) from None
     except RecursionError:

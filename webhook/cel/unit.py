@@ -20,14 +20,14 @@ from webhook.cel.context import Context
 from webhook.cel.diagnostics import Diagnostic, Failed, position
 from webhook.cel.direct import generate_direct, has_direct
 from webhook.cel.emit import Module
-from webhook.cel.env import Env, policy_env
+from webhook.cel.env import Env, Held, policy_env
 from webhook.cel.facts import analyse
 from webhook.cel.fold import fold
 from webhook.cel.parser import parse
 from webhook.cel.places import UNCOUNTED
 from webhook.cel.recursion import room
 from webhook.cel.share import Key, Shared, Slot
-from webhook.cel.sure import result_type, sure
+from webhook.cel.sure import sure
 from webhook.cel.types import DYN, Type, unwrapped
 from webhook.cel.validate import validate
 from webhook.cel.versions import STORED, Version
@@ -187,13 +187,13 @@ def compile_unit(
 
         context.metered = True
         context.module.namespace |= meter.NAMES
-    types: dict[str, Type] = {}
+    known: dict[str, Held] = {}
 
     bounds: dict[str, tuple[int, Bound | None]] = {}
 
     def one(
         path: str, text: str, prefix: str, env: Env, returns: Returns, always: bool | None
-    ) -> tuple[str, Type, Bound | None]:
+    ) -> tuple[str, Held, Bound | None]:
         try:
             with room():
                 return _compile(context, text, prefix, env, returns, bounds, version, always)
@@ -201,11 +201,15 @@ def compile_unit(
             errors.extend(_error(path, text, problem, version) for problem in failed.diagnostics)
         except RecursionError:
             errors.append(CompileError(path=path, message="expression is nested too deeply"))
-        return "", DYN, None
+        return "", Held(DYN), None
 
     def env(*, authorizer: bool = True, with_variables: bool = True) -> Env:
         made = policy_env(
-            version.functions, params=params, authorizer=authorizer, variables=dict(types) if with_variables else None
+            version.functions,
+            params=params,
+            authorizer=authorizer,
+            variables=dict(known) if with_variables else None,
+            typed=version.typed,
         )
         if declared or undeclared:
             kept = {name: type for name, type in made.variables.items() if name not in undeclared}
@@ -219,13 +223,13 @@ def compile_unit(
         key = keys[variable.name] = shared.key(variable.name, variable.text, tuple(keys.items()), params=params)
         slot = shared.slots.get(key)
         if slot is None or slot.call is None:
-            function, type, limit = one(variable.path, variable.text, "v", env(), "any", True)
-            slot = shared.add(key, type, limit)
+            function, held, limit = one(variable.path, variable.text, "v", env(), "any", True)
+            slot = shared.add(key, held, limit)
             defined.append((slot, function))
         else:
             function = context.module.constant(slot.call)
         context.variables[variable.name] = (slot.number, function)
-        types[variable.name] = slot.type
+        known[variable.name] = slot.held
         bounds[variable.name] = (slot.number, slot.bound)
     context.places = None if metered else shared.places
     compiled = [
@@ -258,8 +262,8 @@ def _compile(
     variables: Variables,
     version: Version,
     always: bool | None,
-) -> tuple[str, Type, Bound | None]:
-    """Generates the function of one expression; its name, its static type and what it may cost."""
+) -> tuple[str, Held, Bound | None]:
+    """Generates the function of one expression; its name, what a variable would hold and what it may cost."""
     checked = check(parse(text, quoted_names=version.quoted_names), env)
     validate(checked)
     type = checked.type(checked.tree)
@@ -269,20 +273,18 @@ def _compile(
         raise Failed([Diagnostic(-1, f"must evaluate to {expected} but got {type.runtime()}")])
     folded = fold(checked)
     # From here on a type is what a value surely has, not what the checker took it for.
-    known = sure(checked, env)
-    type = result_type(checked, known)
-    checked = known
+    checked, held = sure(checked, env)
     facts = analyse(checked, folded)
     if context.metered:
         from webhook.cel import meter
 
-        return meter.generate_metered(context, checked, facts, prefix), type, None
+        return meter.generate_metered(context, checked, facts, prefix), held, None
     # A variable's value has a bound by all that its loops may run.
     uncounted = UNCOUNTED if context.places is not None else 0
     write = generate_direct if has_direct(checked, facts) else generate
     return (
         write(context, checked, facts, prefix),
-        type,
+        held,
         bound(checked, facts, variables, always=always, uncounted=uncounted),
     )
 

@@ -33,6 +33,11 @@ class Version(msgspec.Struct, frozen=True):
         return _functions(self.minor - 1 if self.new else self.minor, self.minor)
 
     @property
+    def typed(self) -> bool:
+        """Whether built-in kinds are held in Go's types (`typed.py`)."""
+        return self.minor >= 37
+
+    @property
     def quoted_names(self) -> bool:
         """Whether `` x.`a-b` `` can be read."""
         return self.minor >= 37

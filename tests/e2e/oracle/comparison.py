@@ -7,9 +7,11 @@ import re
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Final, NamedTuple
+from unittest.mock import patch
 
 from tests.e2e.oracle.expressions import NAMESPACE, REQUEST, Node
 from tests.e2e.oracle.process import Oracle
+from webhook.cel import builtin
 from webhook.cel.tagged import encode
 from webhook.cel.tariff import EXCEEDED
 from webhook.cel.types import Type
@@ -55,6 +57,8 @@ class Question(NamedTuple):
     """Whether the cost is compared, too."""
     typed: bool = False
     """Whether the server holds an object of a built-in kind in its Go type, as 1.37 does, or as a map, as before."""
+    old: str = ""
+    """The JSON text of `oldObject`, if it is another than the object."""
 
     def asked(self) -> str:
         """The question as the oracle reads it."""
@@ -69,13 +73,15 @@ class Question(NamedTuple):
             asked["variables"] = [{"name": name, "expression": text} for name, text in self.variables]
         if self.declared:
             asked["params"] = self.params
-        return json.dumps(asked)[:-1] + f', "object": {self.object}, "oldObject": {self.object}}}'
+        return json.dumps(asked)[:-1] + f', "object": {self.object}, "oldObject": {self.old or self.object}}}'
 
 
 def ours(question: Question) -> dict[str, Any]:
     """Our answer, in the oracle's form. What Python raises, and no server says, is a `crash`."""
+    groups = builtin.GROUPS if question.typed else frozenset[str]()
     try:
-        return _ours(question)
+        with patch.object(builtin, "GROUPS", groups):
+            return _ours(question)
     except Exception as error:
         return {"crash": f"{type(error).__name__}: {error}"}
 
@@ -105,7 +111,7 @@ def _ours(question: Question) -> dict[str, Any]:
     try:
         inputs = Inputs(
             object=parsed(question.object),
-            old_object=parsed(question.object),
+            old_object=parsed(question.old or question.object),
             request=REQUEST,
             namespace_object=NAMESPACE,
             params=question.params,

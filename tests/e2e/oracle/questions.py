@@ -128,5 +128,11 @@ _FIRST, *ANSWERS = map(json.loads, (Path(__file__).parents[2] / "cel" / "answers
 
 def kept(answer: dict[str, Any]) -> Question:
     """The question of one of the `ANSWERS`."""
-    variables = tuple(answer.get("variables", {}).items())
-    return Question(Node(DYN, (answer["expression"],)), json.dumps(_FIRST["object"]), variables=variables)
+    about = _FIRST[answer["of"]] if "of" in answer else {"object": _FIRST["object"]}
+    return Question(
+        Node(DYN, (answer["expression"],)),
+        json.dumps(about["object"]),
+        variables=tuple(answer.get("variables", {}).items()),
+        typed="of" in answer,
+        old=json.dumps(about["oldObject"]) if "oldObject" in about else "",
+    )
