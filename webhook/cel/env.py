@@ -37,6 +37,8 @@ class Held(msgspec.Struct, frozen=True):
     chosen: bool = False
     """Whether it is of type dyn, and an optional if a choice makes it one."""
     origin: Origin | None = None
+    foreign: bool = False
+    """Whether it may be, or hold, a library's own value."""
 
 
 class Env(msgspec.Struct, frozen=True, kw_only=True):

@@ -1,6 +1,7 @@
 """Where values come from: what Kubernetes 1.37 holds in Go's own types is compared, looked up in and searched otherwise
 than JSON is (`typed.py`), and a list or map in Python does not tell. So the way to a value is followed, when an
-expression is compiled, back to `object`, `oldObject`, `request` or `namespaceObject`.
+expression is compiled, back to `object`, `oldObject`, `request` or `namespaceObject`. So are libraries' own values
+(quantities, addresses), which are compared with nothing else, be they declared as dyn.
 
 Only operations for which there is a difference to make are marked: by the names of their fields most operands are texts
 and numbers, and cost nothing.
@@ -30,6 +31,7 @@ from webhook.cel.tree import (
     bare,
 )
 from webhook.cel.typed import Comparison, NonZero, Search, Typed
+from webhook.cel.types import Type
 
 _ROOTS: Final = {
     "object": Origin("object"),
@@ -42,11 +44,12 @@ _KEEPING: Final = ("dyn", "value", "optional.of", "of", "optional.ofNonZeroValue
 _SCALAR: Final = ("bool", "int", "uint", "double", "string", "bytes", "null", "timestamp", "duration", "type")
 
 
-def trace_origins(checked: Checked, env: Env) -> tuple[dict[int, Typed], Origin | None]:
-    """(what operations on Go's types are, by node id; where the value of the whole comes from)."""
+def trace_origins(checked: Checked, env: Env) -> tuple[dict[int, Typed], Origin | None, bool]:
+    """(what operations on Go's types are, by node id; where the value of the whole comes from; whether it may be, or
+    hold, a library's own)."""
     walker = _Walker(checked, env)
     whole = walker.visit(checked.tree)
-    return walker.marked, whole
+    return walker.marked, whole, checked.tree.id in walker.foreign
 
 
 class _Walker:
@@ -54,21 +57,44 @@ class _Walker:
         self.checked = checked
         self.env = env
         self.marked: dict[int, Typed] = {}
+        self.foreign: set[int] = set()
+        """Nodes that may be, or hold, a library's own value."""
         self.scopes: list[dict[str, Origin | None]] = []
+        self.strange: list[set[str]] = []
+        """Local variables that may be such."""
 
     def visit(self, node: Node) -> Origin | None:
         """The node's origin, if it has one."""
+        found = self.origin(node)
+        if self.is_foreign(node):
+            self.foreign.add(node.id)
+        return found
+
+    def is_foreign(self, node: Node) -> bool:
+        name = self.checked.names.get(node.id)
+        if name == LOCAL and isinstance(node, Ident):
+            return any(node.name in names for names in self.strange)
+        if name is not None:
+            return False
+        if isinstance(node, Select) and self.checked.type(node.operand) == VARIABLES:
+            return node.field in self.env.held and self.env.held[node.field].foreign
+        type = self.checked.type(node)
+        if type.kind in _SCALAR:
+            return False
+        return _is_library(type) or any(each.id in self.foreign for each in operands(node, self.checked))
+
+    def origin(self, node: Node) -> Origin | None:
         name = self.checked.names.get(node.id)
         if name == LOCAL and isinstance(node, Ident):
             return next((scope[node.name] for scope in reversed(self.scopes) if node.name in scope), None)
         if name is not None:
-            return _ROOTS.get(name)
+            return _ROOTS.get(name) if self.env.typed else None
         match node:
             case Fold():
                 return self.fold(node)
             case Bind():
                 # The server makes a list of its own of an empty one.
-                self.within({node.variable: _or_default(self.visit(node.target))}, node.body)
+                self.within({node.variable: _or_default(self.visit(node.target))}, node.target, node.body)
                 return None
             case SortBy():
                 self.visit(node.keys)
@@ -112,9 +138,12 @@ class _Walker:
 
     def compare(self, node: Call, left: Origin | None, right: Origin | None) -> None:
         one, other = (self.checked.type(argument).kind for argument in node.arguments)
-        if left is None or not left.holds or one in _SCALAR or other == "null":
+        if one in _SCALAR or other == "null":
             return
-        if right is not None or node.function == "_==_":
+        if left is None or not left.holds:
+            if node.function == "_==_" and node.arguments[0].id in self.foreign:
+                self.marked[node.id] = Comparison(None, None)
+        elif right is not None or node.function == "_==_":
             self.marked[node.id] = Comparison(left, right)
 
     def search(self, node: Node, key: Node, value: Origin | None, container: Origin | None) -> None:
@@ -127,13 +156,20 @@ class _Walker:
         scope = {node.variable: None, node.second: element} if node.second else {node.variable: element}
         for part in (node.predicate, node.body):
             if part is not None:
-                self.within(scope, part)
+                self.within(scope, node.range, part)
         return None
 
-    def within(self, scope: dict[str, Origin | None], node: Node) -> None:
+    def within(self, scope: dict[str, Origin | None], held: Node, node: Node) -> None:
+        """Visits what local variables are known in, which hold parts of a value."""
         self.scopes.append(scope)
+        self.strange.append(set(scope) if held.id in self.foreign else set())
         self.visit(node)
         self.scopes.pop()
+        self.strange.pop()
+
+
+def _is_library(type: Type) -> bool:
+    return type.kind == "opaque" or any(map(_is_library, type.arguments))
 
 
 def _part(holder: Origin | None, field: str) -> Origin | None:

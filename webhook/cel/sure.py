@@ -47,14 +47,12 @@ def sure(checked: Checked, env: Env) -> tuple[Checked, Held]:
     walker = _Walker(checked, env)
     walker.visit(checked.tree)
     known = msgspec.structs.replace(checked, types=walker.types, raw=frozenset(walker.raw), bare=frozenset(walker.bare))
-    origin = None
-    if env.typed:
-        marked, origin = trace_origins(known, env)
-        known = msgspec.structs.replace(known, typed=marked)
+    marked, origin, foreign = trace_origins(known, env)
+    known = msgspec.structs.replace(known, typed=marked)
     type, surely = checked.type(checked.tree), known.type(checked.tree)
     chosen = surely == DYN and walker.may_be_optional(checked.tree)
     # The checker's type, unless it only says dyn of what surely is an optional.
-    return known, Held(surely if type == DYN and surely.kind == "optional" else type, chosen, origin)
+    return known, Held(surely if type == DYN and surely.kind == "optional" else type, chosen, origin, foreign)
 
 
 class _Walker:

@@ -27,14 +27,17 @@ from webhook.cel.values import ABSENT, Optional, go_name
 
 
 class Comparison(msgspec.Struct, frozen=True, eq=False):
-    """`==` and `!=` of what is on the left and, if that is known too, on the right."""
+    """`==` and `!=` of what is on the left and, if that is known too, on the right. Without either: of what may be a
+    library's own."""
 
-    left: Origin
+    left: Origin | None
     right: Origin | None
 
     def equals(self, activation: Any, one: Any, other: Any) -> bool:
         """Raises `CelError`."""
         kind = one.__class__
+        if self.left is None:
+            return equals(one, other)
         if kind is Optional and other.__class__ is Optional and ABSENT not in (one.value, other.value):
             return self.equals(activation, one.value, other.value)
         if other is None or (kind is not list and kind is not dict) or not self.left.typed(activation):
