@@ -213,7 +213,8 @@ def test_what_policies_say_comes_to_the_same(oracle: Oracle) -> None:
 
 def test_objects_of_built_in_kinds_come_to_the_same(oracle: Oracle, held: list[Held]) -> None:
     kinds, found = _agreement(oracle, questions(SEED + 1, held, typed=True), EXPRESSIONS // 10)
-    # A server before 1.37 holds the object as a map; a webhook sees no difference between the two.
+    # Few are left that come of Go's types: the way to a value cannot always be followed (`origin.py`).
+    assert len(found) <= 3 + 0.001 * kinds.total()
     again = compare(oracle, [each.question._replace(typed=False) for each in found])
     _check(oracle, kinds, [each for each, (_, still) in zip(found, again, strict=True) if still is not None])
 

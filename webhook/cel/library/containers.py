@@ -8,7 +8,7 @@ from webhook.cel.equality import equal_or_error, equals, member
 from webhook.cel.error import NO_OVERLOAD, CelError, must_be_int, must_be_list, no_ability, no_overload
 from webhook.cel.overload import row
 from webhook.cel.printed import printed
-from webhook.cel.values import ABSENT, NONE, Duration, Map, Optional, Timestamp, Uint, type_name
+from webhook.cel.values import ABSENT, NONE, Duration, Map, Optional, Timestamp, TypeValue, Uint, type_name
 
 _SIZED: Final = (str, bytes, list, dict, Map)
 _RANGE_LIMIT: Final = 1_000_000
@@ -47,7 +47,7 @@ def flatten(values: list[Any], depth: int = 1) -> list[Any]:
 
 def flatten_dyn(values: Any, *depth: Any) -> list[Any]:
     if values.__class__ is not list:
-        name = {"list": "list(dyn)", "map": "map(dyn, dyn)"}.get(type_name(values), type_name(values))
+        name = printed(TypeValue(type_name(values)))
         raise CelError(f"{NO_OVERLOAD}: {name}.flatten({', '.join(map(type_name, depth))})")
     if depth and depth[0].__class__ is not int:
         must_be_int(depth[0])
