@@ -152,6 +152,7 @@ SELECT {_KEY},
     bit_or(CASE WHEN violates THEN source ELSE 0 END) AS sources
 FROM grouped
 GROUP BY ALL
+ORDER BY root
 """  # noqa: S608 - only our own names go in
 
 
@@ -167,6 +168,7 @@ SELECT * FROM ({
     )
 })
 QUALIFY row_number() OVER (PARTITION BY {_KEY}, time ORDER BY by_controller, source DESC, audit_id, message) = 1
+ORDER BY root
 """  # noqa: S608
 """The findings whose texts are shown. Times are to the microsecond: few others are among them."""
 
@@ -227,6 +229,7 @@ SELECT {_KEY},
     arg_max(cause, (time, cause)) FILTER (NOT seen) AS cause
 FROM (SELECT *, CASE WHEN result = 'reviewed' THEN 'unknown_set' ELSE result END AS cause FROM later)
 GROUP BY ALL
+ORDER BY root
 """  # noqa: S608
 """What was written later: whether it passed, or was not seen. A review counts only by a set that held the policy."""
 
@@ -252,7 +255,7 @@ GROUP BY ALL
 FOUND = ("report_trial", "report_born", "report_pair", "report_bound", "report_write")
 """Tables that nobody needs any more when it comes to `READ`."""
 TAKEN = ("report_part", "report_shown", "report_later", "report_actor", "report_root")
-"""And those behind it."""
+"""And those behind it. The large ones are in the order of their workloads, so that DuckDB looks at a batch only."""
 
 BATCHES = """
 SELECT min(root), max(root) FROM (
