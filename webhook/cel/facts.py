@@ -44,7 +44,7 @@ _KEYS: Final = ("bool", "int", "uint", "double", "string")
 """Types that are surely good map keys."""
 
 
-_NO_KEYS: Final = (("bytes", ""), ("opaque", "kubernetes.Semver"))
+_NO_KEYS: Final = (("bytes", ""), ("opaque", "kubernetes.Semver"), ("opaque", "kubernetes.NamedFormat"))
 """Types, by kind and name, of which no value can be hashed."""
 
 

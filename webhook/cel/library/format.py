@@ -156,7 +156,11 @@ def _string(value: Any, _: int = 0, *, inner: bool = False) -> str:
             return f"[{', '.join(_string(element, inner=True) for element in value)}]"
         case dict() | Map():
             return _map(value)
-    raise _error(_TEXTS["s"], type_name(value))
+    raise _no_function(type_name(value)) if inner else _error(_TEXTS["s"], type_name(value))
+
+
+def _no_function(what: str) -> CelError:
+    return CelError(f"error during formatting: no formatting function for {what}")
 
 
 def _map(value: dict[Any, Any]) -> str:
@@ -164,7 +168,7 @@ def _map(value: dict[Any, Any]) -> str:
     for key, element in value.items():
         key = key_from(key)
         if key.__class__ not in (str, bool, int, Uint):
-            raise _error("no formatting function for map key", type_name(key))
+            raise _no_function(f"map key of type {type_name(key)}")
         entries.append((_string(key, inner=True), f"{_string(key, inner=True)}:{_string(element, inner=True)}"))
     return "{" + ", ".join(text for _, text in sorted(entries)) + "}"
 

@@ -42,7 +42,7 @@ class Format(Library):
         return self.name
 
 
-register(Format, "kubernetes.NamedFormat", "*cel.Format")
+register(Format, "kubernetes.NamedFormat", "cel.Format", hashed=False)
 
 
 _is_subdomain: Final = re.compile(_SUBDOMAIN, re.ASCII).fullmatch
