@@ -150,23 +150,26 @@ class Objects:
     Properties raise `msgspec.DecodeError`, `RecursionError`.
     """
 
-    __slots__ = ("_new", "_old", "_request")
+    __slots__ = ("_decode", "_new", "_old", "_request")
 
-    def __init__(self, request: review.Request, new: Any = msgspec.UNSET, old: Any = msgspec.UNSET) -> None:
+    def __init__(
+        self, request: review.Request, new: Any = msgspec.UNSET, old: Any = msgspec.UNSET, *, sparse: bool = False
+    ) -> None:
         self._request = request
+        self._decode = review.decode_sparse if sparse else review.decode_object
         self._new = new
         self._old = old
 
     @property
     def new(self) -> Any:
         if self._new is msgspec.UNSET:
-            self._new = review.decode_object(self._request.object)
+            self._new = self._decode(self._request.object)
         return self._new
 
     @property
     def old(self) -> Any:
         if self._old is msgspec.UNSET:
-            self._old = review.decode_object(self._request.old_object)
+            self._old = self._decode(self._request.old_object)
         return self._old
 
 
@@ -184,9 +187,18 @@ class Context:
     check_deadline: Callable[[], None]
     """Raises `DeadlineExceeded` once the time is used up; called between policies and inside loops."""
 
-    def __init__(self, request: review.Request, *, state: State, clock: Callable[[], float], deadline: float) -> None:
-        """`deadline` is a time of `clock`, in seconds (`time.monotonic` or a fake)."""
-        self._begin(request, state, _Time(clock, deadline), Objects(request))
+    def __init__(
+        self,
+        request: review.Request,
+        *,
+        state: State,
+        clock: Callable[[], float],
+        deadline: float,
+        sparse: bool = False,
+    ) -> None:
+        """`deadline` is a time of `clock`, in seconds (`time.monotonic` or a fake). `sparse`: no policy that will be
+        asked minds."""
+        self._begin(request, state, _Time(clock, deadline), Objects(request, sparse=sparse))
         self.texts = True
         """Whether anybody will read messages and audit annotations; else only which findings there are matters, and
         a policy may leave its texts empty."""
@@ -268,6 +280,8 @@ class Policy(Struct, frozen=True, kw_only=True):
     """Where it was read: file name, for people."""
     crowd: Crowd | None = None
     """Whom it can be asked together with."""
+    sparse: bool = False
+    """Whether objects decoded sparsely (`review.py`) are as good to it as whole ones."""
     prepare: Callable[[], None] | None = None
     """Makes beforehand what a review would otherwise wait for; takes milliseconds; from any thread."""
     python: str = ""

@@ -41,11 +41,12 @@ class Crowd(Protocol, Hashable):
 class Plan:
     """How the candidates of a request are asked. Immutable; for all requests with these candidates."""
 
-    __slots__ = ("_crowds", "_lead", "_rest", "pairs")
+    __slots__ = ("_crowds", "_lead", "_rest", "pairs", "sparse")
 
     def __init__(self, pairs: Sequence[Pair]) -> None:
         """`pairs` are in set order."""
         self.pairs = tuple(pairs)
+        self.sparse = all(policy.sparse for _, policy in pairs)
         crowds: dict[Crowd, list[Pair]] = {}
         for pair in pairs:
             if pair[1].crowd is not None:

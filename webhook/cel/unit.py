@@ -25,6 +25,7 @@ from webhook.cel.facts import analyse
 from webhook.cel.fold import fold
 from webhook.cel.parser import parse
 from webhook.cel.places import UNCOUNTED
+from webhook.cel.reads import Path, reads
 from webhook.cel.recursion import room
 from webhook.cel.share import Key, Shared, Slot
 from webhook.cel.sure import sure
@@ -104,6 +105,8 @@ class Unit:
         """What each expression may cost; None: no telling. Empty if the unit is metered."""
         self._namespace: dict[str, Any] = {}
         self._filename = ""
+        self.reads: frozenset[Path] = frozenset()
+        """What all of it asks of the objects; empty if the unit is metered."""
         self.calls: tuple[Callable[[Activation], Any], ...] = ()
         """The expressions as functions of an activation, which raise `program.FAULTS` for CEL errors: for callers that
         evaluate many units on one activation. Others use `start`."""
@@ -162,6 +165,18 @@ class Evaluation:
         self._activation.forget()
 
 
+class _Compiled(msgspec.Struct, frozen=True):
+    """One expression."""
+
+    function: str
+    """Its name in the module."""
+    held: Held
+    """What a variable of it would hold."""
+    bound: Bound | None = None
+    """What it may cost; None: no telling."""
+    reads: frozenset[Path] = frozenset()
+
+
 def compile_unit(
     expressions: Sequence[Expression],
     *,
@@ -190,10 +205,9 @@ def compile_unit(
     known: dict[str, Held] = {}
 
     bounds: dict[str, tuple[int, Bound | None]] = {}
+    asked: frozenset[Path] = frozenset()
 
-    def one(
-        path: str, text: str, prefix: str, env: Env, returns: Returns, always: bool | None
-    ) -> tuple[str, Held, Bound | None]:
+    def one(path: str, text: str, prefix: str, env: Env, returns: Returns, always: bool | None) -> _Compiled:
         try:
             with room():
                 return _compile(context, text, prefix, env, returns, bounds, version, always)
@@ -201,7 +215,7 @@ def compile_unit(
             errors.extend(_error(path, text, problem, version) for problem in failed.diagnostics)
         except RecursionError:
             errors.append(CompileError(path=path, message="expression is nested too deeply"))
-        return "", Held(DYN), None
+        return _Compiled("", Held(DYN), None)
 
     def env(*, authorizer: bool = True, with_variables: bool = True) -> Env:
         made = policy_env(
@@ -223,14 +237,16 @@ def compile_unit(
         key = keys[variable.name] = shared.key(variable.name, variable.text, tuple(keys.items()), params=params)
         slot = shared.slots.get(key)
         if slot is None or slot.call is None:
-            function, held, limit = one(variable.path, variable.text, "v", env(), "any", True)
-            slot = shared.add(key, held, limit)
+            made = one(variable.path, variable.text, "v", env(), "any", True)
+            function = made.function
+            slot = shared.add(key, made.held, made.bound, made.reads)
             defined.append((slot, function))
         else:
             function = context.module.constant(slot.call)
         context.variables[variable.name] = (slot.number, function)
         known[variable.name] = slot.held
         bounds[variable.name] = (slot.number, slot.bound)
+        asked |= slot.reads
     context.places = None if metered else shared.places
     compiled = [
         one(
@@ -245,8 +261,9 @@ def compile_unit(
     ]
     if errors:
         raise CompileErrors(errors)
-    unit = Unit(name, context.module.source(), expressions, [function for function, _, _ in compiled], shared)
-    unit.bounds = tuple(limit for _, _, limit in compiled)
+    unit = Unit(name, context.module.source(), expressions, [each.function for each in compiled], shared)
+    unit.bounds = tuple(each.bound for each in compiled)
+    unit.reads = asked.union(*(each.reads for each in compiled))
     unit._load(context.module.namespace)
     for slot, function in defined:
         slot.call = unit._namespace[function]
@@ -262,8 +279,8 @@ def _compile(
     variables: Variables,
     version: Version,
     always: bool | None,
-) -> tuple[str, Held, Bound | None]:
-    """Generates the function of one expression; its name, what a variable would hold and what it may cost."""
+) -> _Compiled:
+    """Generates the function of one expression."""
     checked = check(parse(text, quoted_names=version.quoted_names), env)
     validate(checked)
     type = checked.type(checked.tree)
@@ -278,14 +295,15 @@ def _compile(
     if context.metered:
         from webhook.cel import meter
 
-        return meter.generate_metered(context, checked, facts, prefix), held, None
+        return _Compiled(meter.generate_metered(context, checked, facts, prefix), held)
     # A variable's value has a bound by all that its loops may run.
     uncounted = UNCOUNTED if context.places is not None else 0
     write = generate_direct if has_direct(checked, facts) else generate
-    return (
+    return _Compiled(
         write(context, checked, facts, prefix),
         held,
         bound(checked, facts, variables, always=always, uncounted=uncounted),
+        reads(checked),
     )
 
 

@@ -55,6 +55,7 @@ def policies(config: PodSecurityConfig) -> tuple[Policy, ...]:
             digest=_digest(level, config),
             meta=_META[level],
             match=MATCH,
+            sparse=True,
             run=partial(verdict, level=level, policy=f"pod-security-{level}", config=config, severities=severities),
             source="pod-security",
         )
