@@ -2,8 +2,9 @@
 
 The question: how many reviewed writes to Deployments are there, and how many events? It is answered from a raw log and
 from its gzip by `wouldblock` (by way of all its facts), DuckDB and Polars with an explicit schema, and jq. `grep -c`
-and `gzip -dc` do less, and are the floor. Every contender runs by itself, pinned to the same CPUs; its peak memory is
-that of its largest process. Contenders that are not installed are named.
+and `gzip -dc` do less, and are the floor. Every contender runs by itself, pinned to the same CPUs; its memory is
+the peak of all its processes together, looked at ten times a second, what they share counted once (PSS). Contenders
+that are not installed are named.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from pathlib import Path
 
 from benchmarks import audit_log
 from benchmarks.audit_log import Planted
+from benchmarks.audit_memory import Peak
 from benchmarks.host import ROOT
 from webhook.bench.machine import describe
 
@@ -191,7 +193,7 @@ def check(out: str, planted: Planted) -> str:
 
 
 def _timed(each: Contender, command: Sequence[str] | str, cpus: int) -> tuple[float, float, float, str]:
-    """(seconds, CPU seconds, peak MB of the largest process, what it printed)."""
+    """(seconds, CPU seconds, peak MB of its processes together, what it printed)."""
     line = ["sh", "-c", command] if isinstance(command, str) else list(command)
     available = sorted(os.sched_getaffinity(0))[:cpus]
     with tempfile.TemporaryFile() as errors:
@@ -203,16 +205,18 @@ def _timed(each: Contender, command: Sequence[str] | str, cpus: int) -> tuple[fl
             env={**os.environ, "PYTHONPATH": str(ROOT)},
             preexec_fn=lambda: os.sched_setaffinity(0, available),
         )
+        peak = Peak(process.pid)
         out = process.stdout.read() if process.stdout is not None else b""
         _, status, usage = os.wait4(process.pid, 0)
         took = time.perf_counter() - began
+        peak.end()
         process.returncode = os.waitstatus_to_exitcode(status)
         if process.stdout is not None:
             process.stdout.close()
         if process.returncode:
             errors.seek(0)
             raise RuntimeError(f"{each.label}: {errors.read()[-500:].decode(errors='replace')}")
-    return took, usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1000, out.decode()
+    return took, usage.ru_utime + usage.ru_stime, peak.megabytes, out.decode()
 
 
 def render(name: str, size: int, timings: Sequence[Timing]) -> str:
