@@ -3,7 +3,7 @@
 The question: how many reviewed writes to Deployments are there, and how many events? It is answered from a raw log and
 from its gzip by `wouldblock` (by way of all its facts), DuckDB and Polars with an explicit schema, and jq. `grep -c`
 and `gzip -dc` do less, and are the floor. Every contender runs by itself, pinned to the same CPUs; its memory is
-the peak of all its processes together, looked at ten times a second, what they share counted once (PSS). Contenders
+the peak of all its processes together, looked at thirty times a second, what they share counted once (PSS). Contenders
 that are not installed are named.
 """
 

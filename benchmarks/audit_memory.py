@@ -6,7 +6,7 @@ import contextlib
 import threading
 from pathlib import Path
 
-_EVERY = 0.1
+_EVERY = 0.03
 """Seconds between two looks."""
 
 
