@@ -39,6 +39,7 @@ from webhook.cel.types import BOOL, DYN, INT, Type, list_of, map_of, optional_of
 
 # Made once: these tests are of every node.
 _STEPS: Final = (Select, Index)
+_JSON: Final = ("object", "oldObject", "params", "request", "namespaceObject")
 _TESTED: Final = (*_STEPS, Has)
 
 
@@ -126,7 +127,7 @@ class _Walker:
         if isinstance(node, Conditional):
             raw = [each for each in (node.then, node.otherwise) if self.is_raw(each)]
             others = [each for each in (node.then, node.otherwise) if each not in raw]
-            return bool(raw) and all(self.checked.types[each.id].kind not in ("dyn", "optional") for each in others)
+            return bool(raw) and all(map(self.is_no_optional, others))
         if not isinstance(node, _STEPS) or node.id in self.checked.names or node.optional:
             return False
         if self.types[node.operand.id].kind != "optional" and self.may_be_optional(node):
@@ -134,6 +135,15 @@ class _Walker:
         if self.types[node.operand.id].kind != "optional" and self.types[node.id].kind == "optional":
             return True
         return self.held(node.operand).kind != "optional" and self.held(node).kind == "optional"
+
+    def is_no_optional(self, node: Node) -> bool:
+        """Whether it surely is none: by its type, or as a part of what is JSON."""
+        kind = self.held(node).kind
+        if kind != "dyn":
+            return kind != "optional"
+        while isinstance(node, _STEPS) and node.id not in self.checked.names and not node.optional:
+            node = node.operand
+        return self.checked.names.get(node.id) in _JSON
 
     def may_be_optional(self, node: Node) -> bool:
         """Whether a value of type dyn may be an optional, because a choice has made it so."""

@@ -39,6 +39,8 @@ class Comparison(msgspec.Struct, frozen=True, eq=False):
         if self.left is None:
             return equals(one, other)
         if kind is Optional and other.__class__ is Optional and ABSENT not in (one.value, other.value):
+            if other.value is None and one.value.__class__ in (list, dict) and self.left.typed(activation):
+                raise no_overload()  # what optionals hold is compared without a look at null
             return self.equals(activation, one.value, other.value)
         if other is None or (kind is not list and kind is not dict) or not self.left.typed(activation):
             return equals(one, other)
