@@ -38,10 +38,10 @@ TOLERATED: dict[str, float] = {
 """By kind: as many differences in 10,000 expressions are known, of any other kind none; in 20,000 they are none. Known
 are:
 
-* value for error: a step from an optional that stands in a map or list of which nothing is known but `dyn`; a constant
-  list as the key of what `transformMapEntry` makes for each element, which the server knows again; bytes that are
-  looked for in a map which only one branch of a choice makes
-* error text: a list that the expression makes of lists and maps is shown as a list of JSON is
+* value for error: a step from an optional that stands in a map or list of which nothing is known but `dyn`; bytes that
+  are looked for in a map which only one branch of a choice makes
+* error text: a list that the expression makes of lists and maps is shown as a list of JSON is; what costs more than can
+  be counted
 """
 
 
@@ -213,7 +213,8 @@ def test_what_policies_say_comes_to_the_same(oracle: Oracle) -> None:
 
 def test_objects_of_built_in_kinds_come_to_the_same(oracle: Oracle, held: list[Held]) -> None:
     kinds, found = _agreement(oracle, questions(SEED + 1, held, typed=True), EXPRESSIONS // 10)
-    # Few are left that come of Go's types: the way to a value cannot always be followed (`origin.py`).
+    # Few are left that come of Go's types: the way to a value cannot always be followed (`origin.py`), their names in
+    # error texts, and what a list or map that an expression makes of them is compared with.
     assert len(found) <= 3 + 0.001 * kinds.total()
     again = compare(oracle, [each.question._replace(typed=False) for each in found])
     _check(oracle, kinds, [each for each, (_, still) in zip(found, again, strict=True) if still is not None])
