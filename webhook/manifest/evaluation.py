@@ -225,8 +225,12 @@ class Evaluator:
     def computed(self, places: tuple[int, ...], activation: Activation) -> Verdict:
         """The same with its messages. Raises what a message expression does, and `Leave`."""
         activation.left, activation.spare = NO_END
-        found = [self._validations[place] for place in places]
-        return self._verdict([Failure(_message(each, activation), each.index) for each in found])
+        findings = []
+        for place in places:
+            validation = self._validations[place]
+            failure = Failure(_message(validation, activation), validation.index)
+            findings += [self._finding(binding, failure) for binding, _ in self._bindings]
+        return Verdict(findings=tuple(findings))
 
     def _params_of(self, binding: BindingSpec, context: Context) -> Sequence[Any]:
         if self._params is None or binding.param_ref is None:
