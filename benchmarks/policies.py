@@ -162,10 +162,11 @@ def write(folder: Path, count: int, *, strict: int = 0, seed: int = 1) -> None:
     seen: set[str] = set()
     while len(seen) < count:
         template = _TEMPLATES[len(seen) % len(_TEMPLATES)]
-        expression, prefix, suffix = template(rng, strict=True) if strict and template in _STRICTER else template(rng)
+        is_strict = strict > 0 and template in _STRICTER
+        expression, prefix, suffix = template(rng, strict=True) if is_strict else template(rng)
         if expression in seen:
             continue
-        strict -= bool(strict) and template in _STRICTER
+        strict -= is_strict
         name = f"bench-{len(seen):03d}"
         documents = (_policy(name, expression, f"{prefix} {suffix}", dynamic=len(seen) % 5 == 0), _binding(name))
         (folder / f"{name}.yaml").write_text(yaml.safe_dump_all(documents, sort_keys=False, width=1000))

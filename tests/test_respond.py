@@ -86,6 +86,16 @@ def test_what_is_left_out_is_counted() -> None:
     assert lines[5:] == ["wouldblock: 3 more findings, see the audit annotation"]
 
 
+def test_a_line_is_told_once() -> None:
+    """Two bindings find the same, and what differs may be beyond the cut; more of the same are no more findings."""
+    alike = [Finding(policy="p", message="x" * 300 + end) for end in "12"]
+    twice = [Finding(policy=f"q{number}", message="m", binding=each) for number in range(7) for each in "ab"]
+    assert [line[-4:] for line in respond.warnings_for([*alike, *twice[:4]], "Pod/web")] == [" [p]", "[q0]", "[q1]"]
+    lines = respond.warnings_for(twice, "Pod/web")
+    assert lines[:5] == [f"Pod/web: m [q{number}]" for number in range(5)]
+    assert lines[5:] == ["wouldblock: 2 more findings, see the audit annotation"]
+
+
 def test_the_most_severe_come_first() -> None:
     found = [
         Finding(policy="a", message="low", severity=Severity.LOW),

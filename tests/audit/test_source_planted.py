@@ -143,12 +143,12 @@ def test_processes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     found = parallel.parts([str(tmp_path)], 2)
     assert [part.file for part in found] == [str(tmp_path / "a.log")] * 4 + [str(tmp_path / "b.log.gz")]
     heard: list[tuple[str, int]] = []
-    results = list(parallel.each(found, _count, jobs=2, progress=lambda file, done: heard.append((file, done))))
+    results = list(parallel.each(found, count_events, jobs=2, progress=lambda file, done: heard.append((file, done))))
     assert sum(results) == 2 * (planted.records - planted.garbage)
     assert heard[-1][1] == sum(path.stat().st_size for path in tmp_path.iterdir())
 
 
-def _count(part: parallel.Part, progress: Progress) -> int:
+def count_events(part: parallel.Part, progress: Progress) -> int:
     total = 0
     for found in parallel.read_part(part, Unreadable(), skip_reads=True, progress=progress):
         assert isinstance(found, Lines)

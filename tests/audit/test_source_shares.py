@@ -13,8 +13,8 @@ import zstandard
 
 from benchmarks.audit_envelopes import ENVELOPES
 from benchmarks.audit_log import write
-from tests.audit.test_source_planted import reading
-from webhook.audit.source import Lines, Unreadable, files, parallel, raw, shares, unreadable
+from tests.audit.test_source_planted import count_events, reading
+from webhook.audit.source import Unreadable, files, parallel, raw, shares, unreadable
 from webhook.audit.source.unreadable import Place
 
 BLOCK = 2_000
@@ -200,18 +200,10 @@ def test_processes(tmp_path: Path) -> None:
     write(file, 1_000_000, envelope="gzip")
     heard: list[int] = []
     found = parallel.parts([str(file)], 2)
-    results = list(parallel.each(found, _count, jobs=2, progress=lambda _, done: heard.append(done)))
+    results = list(parallel.each(found, count_events, jobs=2, progress=lambda _, done: heard.append(done)))
     assert len(results) == 2
-    assert sum(results) == _count(parallel.Part(str(file)), lambda _file, _bytes: None)
+    assert sum(results) == count_events(parallel.Part(str(file)), lambda _file, _bytes: None)
     assert heard[-1] == file.stat().st_size
-
-
-def _count(part: parallel.Part, progress: Callable[[str, int], None]) -> int:
-    total = 0
-    for found in parallel.read_part(part, Unreadable(), skip_reads=True, progress=progress):
-        assert isinstance(found, Lines)
-        total += len(found.lines) + found.reads
-    return total
 
 
 def test_a_border_is_where_an_event_ends_and_another_begins(tmp_path: Path) -> None:

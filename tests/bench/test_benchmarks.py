@@ -11,10 +11,14 @@ from typing import Any
 import msgspec
 import pytest
 
-from benchmarks import exchange, gate, instructions, measure, policies, speed, subjects, table
+from benchmarks import exchange, gate, host, instructions, measure, policies, speed, subjects, table
 from benchmarks.__main__ import _held
 from benchmarks.measure import Row, Run
+from benchmarks.subjects import cel_violated
+from webhook import review
+from webhook.bench import corpus
 from webhook.bench.gate import Window
+from webhook.evaluate import evaluate
 from webhook.load import load
 
 
@@ -67,7 +71,7 @@ def test_a_subject_that_waits_has_no_exchange() -> None:
         exchange.check(exchange.Exchange(subjects.load("sleepy"))())
 
 
-def test_a_hundred_policies_are_a_hundred_that_load(tmp_path: Path) -> None:
+def test_a_hundred_foundare_a_hundred_that_load(tmp_path: Path) -> None:
     policies.write(tmp_path / "a", 100)
     policies.write(tmp_path / "b", 100)
     files = sorted((tmp_path / "a").iterdir())
@@ -75,6 +79,15 @@ def test_a_hundred_policies_are_a_hundred_that_load(tmp_path: Path) -> None:
     made = load([tmp_path / "a"], pod_security=None)
     assert (len(made.policies), made.broken) == (100, ())
     assert len({one.read_text().partition("validations:")[2] for one in files}) == 100
+
+
+@pytest.mark.parametrize(("tidy", "violated"), [(False, 43), (True, 41)])
+def test_as_many_are_violated_as_the_subject_says(tidy: bool, violated: int) -> None:
+    found = load([host.generated(100, strict=cel_violated._STRICT)], pod_security=None)
+    request = review.decode(corpus.reference(tidy=tidy).body.filled(exchange.UID)).request
+    outcome = evaluate(found, request, clock=lambda: 0.0)
+    assert outcome.evaluated.bit_count() == 100
+    assert len({each.policy for each in outcome.findings}) == violated
 
 
 # ── instructions ────────────────────────────────────────────────────────────────────────────────────────────────

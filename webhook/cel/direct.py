@@ -37,7 +37,7 @@ from typing import Final
 
 from webhook.cel import calls, runtime
 from webhook.cel.check import LOCAL, Checked
-from webhook.cel.codegen import Body, generate
+from webhook.cel.codegen import Body, generate, name_of
 from webhook.cel.context import ROOTS, Context
 from webhook.cel.env import VARIABLES
 from webhook.cel.facts import NOT_CONSTANT, Facts, operands
@@ -195,14 +195,15 @@ class _Direct:
         inner = sum(
             prefix_turns(self.checked, self.facts, part) for part in (node.predicate, node.body) if part is not None
         )
+        own_keys = looks_up(node)
         over = None if self._looped or self._counted else self._placed(node.range, "range", 1 + inner)
         if over is None:
             holder, over = self._counted_range(node, 1 + inner)
         else:
-            holder = self._holder(node.range) if looks_up(node) else ""
+            holder = self._holder(node.range) if own_keys else ""
         scope = dict(self.body.scope)
         element = self.body.local(node.variable)
-        if looks_up(node) and self._is_map(node.range):
+        if own_keys and self._is_map(node.range):
             self._of_class(holder, "dict")
             self._classes[element] = "str"
         lines = self.body.out.lines
@@ -402,9 +403,10 @@ class _Direct:
 
     def _is_text(self, node: Node) -> bool:
         """Whether it is a text for certain."""
-        local = isinstance(node, Ident) and self.checked.names.get(node.id) == LOCAL
-        known = self._classes.get(self.body.scope[node.name]) if local and isinstance(node, Ident) else ""
-        return known == "str" or self.checked.type(node).kind == "string"
+        if self.checked.type(node).kind == "string":
+            return True
+        is_local = self.checked.names.get(node.id) == LOCAL
+        return is_local and self._classes.get(self.body.scope[name_of(node)]) == "str"
 
     def _of_class(self, name: str, cls: str) -> str:
         """The name, after a look at its class."""

@@ -54,13 +54,7 @@ def equals(one: Any, other: Any) -> bool:
     if kind is list:
         if other.__class__ is not list or len(one) != len(other):
             return False
-        for element, against in zip(one, other, strict=True):
-            if element.__class__ is str:
-                if against.__class__ is not str or element != against:
-                    return False
-            elif not _element_equals(element, against):
-                return False
-        return True
+        return all(map(_element_equals, one, other))
     if kind is dict or kind is Map:
         if not isinstance(other, dict) or len(one) != len(other):
             return False
@@ -107,10 +101,7 @@ def _element_equals(one: Any, other: Any) -> bool:
 
 def differs(one: Any, other: Any) -> bool:
     """CEL's `!=`: whatever is not strictly equal differs, an erring comparison too."""
-    try:
-        return not equals(one, other)
-    except CelError:
-        return True
+    return not equal_or_error(one, other)
 
 
 def equal_or_error(one: Any, other: Any) -> bool:
