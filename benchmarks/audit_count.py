@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from benchmarks import audit_log
+from benchmarks import audit_set
 from webhook.audit.facts import Facts
 from webhook.audit.source import parallel
 from webhook.cli.evidence import Collecting
@@ -10,7 +10,7 @@ from webhook.cli.evidence import Collecting
 
 def count(file: str, jobs: int) -> tuple[int, int]:
     """(reviewed writes to Deployments, events), by way of every fact that `readiness` keeps."""
-    work = Collecting(audit_log.interest(), audit_log.ours())
+    work = Collecting(audit_set.interest(), audit_set.ours())
     facts = Facts()
     for found, _ in parallel.each(parallel.parts([file], jobs), work, jobs=jobs):
         facts.merge(found)

@@ -16,32 +16,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from benchmarks.audit_envelopes import BINARY, CONCATENATED, ENVELOPES
+from benchmarks.audit_set import POLICIES, SET
 from webhook.annotations import WEBHOOK_NAME, encode
-from webhook.audit.fact import Ours
-from webhook.audit.reading import Interest
-from webhook.audit.subject import interest_of, subjects_of
-from webhook.policy import Finding, Match, Metadata, Outcome, PolicyRecord, Rule, SetRecord
+from webhook.policy import Finding, Outcome
 
-POLICIES = ("no-latest-tag", "requests-set", "run-as-non-root")
-SET = SetRecord(
-    digest="planted",
-    policies=tuple(
-        PolicyRecord(
-            id=name,
-            digest="v1",
-            meta=Metadata(title=name),
-            match=Match(
-                rules=(
-                    Rule(
-                        operations=("CREATE", "UPDATE"), groups=("apps",), versions=("v1",), resources=("deployments",)
-                    ),
-                )
-            ),
-        )
-        for name in POLICIES
-    ),
-)
-"""The policies under which the planted writes were reviewed."""
 START = datetime.datetime(2026, 11, 1, tzinfo=datetime.UTC)
 STEP = datetime.timedelta(milliseconds=5)
 NAMESPACES = 40
@@ -259,15 +237,6 @@ def _read(number: int) -> bytes:
         f'"RBAC: allowed by RoleBinding \\"controller/{namespace}\\" of Role \\"controller\\" to ServiceAccount '
         f'\\"controller-{number}/{namespace}\\""}}}}'
     ).encode()
-
-
-def interest() -> Interest:
-    """What `readiness` would look at in such a log."""
-    return interest_of(subjects_of(SET))
-
-
-def ours() -> Ours:
-    return Ours((WEBHOOK_NAME,))
 
 
 def write(path: Path, size: int, *, envelope: str = "lines", seed: int = 0, **shares: float) -> Planted:

@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from benchmarks.audit_envelopes import ENVELOPES
-from benchmarks.audit_log import SECRET, SET, Planted, write
+from benchmarks.audit_log import SECRET, Planted, write
+from benchmarks.audit_set import SET
 from webhook import cli
 from webhook.annotations import WEBHOOK_NAME
 from webhook.audit.fact import Ours

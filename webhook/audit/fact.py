@@ -25,7 +25,7 @@ VALIDATION_FAILURES_MAX = 50
 """More failures of one request the API server (1.37) does not list."""
 
 
-class Review(Struct, frozen=True):
+class Review(Struct, frozen=True, cache_hash=True):
     """What our webhook recorded of one write, without its texts."""
 
     set_digest: str
@@ -44,7 +44,7 @@ class Review(Struct, frozen=True):
     snapshot: str = ""
 
 
-class Native(Struct, frozen=True):
+class Native(Struct, frozen=True, cache_hash=True):
     """What the API server's own engines recorded of one write."""
 
     failed: tuple[str, ...] = ()

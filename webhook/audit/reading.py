@@ -186,26 +186,26 @@ class Reading:
         operation = own.operation or operation
         where = self._origin(event, operation, own.owner, sent)
         code = event.response_status.code if event.response_status is not None else 0
-        return Fact(
-            operation=operation,
-            group=ref.api_group,
-            version=ref.api_version,
-            resource=ref.resource,
-            subresource=ref.subresource,
-            namespace=ref.namespace,
-            root=where.root,
-            trial=where.trial,
-            name=ref.name if operation == "DELETE" or ref.resource == "namespaces" else "",
-            rank=events.FINAL.get(event.stage, 3 if code else 0),
-            rejected=code >= 400,
-            dry_run=own.dry_run or events.dry_run(event, sent),
-            collection=event.verb == "deletecollection",
-            by_controller=events.by_controller(event),
-            cut=False,
-            failed_open=own.failed_open,
-            review=own.review,
-            unreadable_review=own.unreadable,
-            native=self._annotations.native(notes),
+        return Fact(  # by position, which takes a seventh of the time
+            operation,
+            ref.api_group,
+            ref.api_version,
+            ref.resource,
+            ref.subresource,
+            ref.namespace,
+            where.root,
+            where.trial,
+            ref.name if operation == "DELETE" or ref.resource == "namespaces" else "",
+            events.FINAL.get(event.stage, 3 if code else 0),
+            code >= 400,  # rejected
+            own.dry_run or events.dry_run(event, sent),
+            event.verb == "deletecollection",
+            events.by_controller(event),
+            False,  # cut
+            own.failed_open,
+            own.review,
+            own.unreadable,
+            self._annotations.native(notes),
         )
 
     def _origin(self, event: Event, operation: str, owner: str, sent: events.Body) -> Origin:

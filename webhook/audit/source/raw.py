@@ -7,8 +7,10 @@ escaped, so the first `"verb":"` of an event is its own. A line that is not exac
 from __future__ import annotations
 
 from collections.abc import Callable
+from io import BytesIO
 
 import msgspec
+import re2  # type: ignore[import-untyped]
 
 from webhook.audit import events
 from webhook.audit.source.record import Lines
@@ -18,6 +20,8 @@ Wanted = Callable[[bytes, bytes], bool]
 """(resource, subresource) → whether writes to it matter to somebody."""
 NEXT = b"}" + HEAD
 """Two events in one line."""
+joined = re2.compile(re2.escape(NEXT)).search
+"""Twice as fast as `find` for such a needle."""
 _LEAST = len(HEAD + b'v1","level":"","auditID":"","stage":"","requestURI":"')
 """Bytes of an event that come before its URI."""
 _TO_MINUTE = len(events.RECEIVED + b"2026-11-24T21:43")
@@ -40,53 +44,51 @@ class Sieve:
 
         Returns where the first line begins that has to be looked at, or `stop`, and what was before it.
         """
-        find, rfind, starts, connect, is_dull = (
-            text.find,
-            text.rfind,
-            text.startswith,
-            events.CONNECT_PATH,
-            self._is_dull,
-        )
-        head, verb_, received_, least = HEAD, events.VERB, events.RECEIVED, _LEAST
+        connect, is_dull, head, verb_, least = events.CONNECT_PATH, self._is_dull, HEAD, events.VERB, _LEAST
+        get, list_, watch, close = _GET, _LIST, _WATCH, _CLOSE
         found = Lines(self._file, base + at, [], offsets=[], sifted=self._wanted is not None)
         lines, offsets, minutes = found.lines, [], found.minutes
         reads = others = 0
         last = b"?"
-        while at < stop:
-            end = find(b"\n", at)
-            verb = find(verb_, at + least, end)
-            if verb < 0 or text[end - 1] != _CLOSE or not starts(head, at):
+        # Every search costs more for its arguments than for what it looks at: lines of their own need fewer.
+        text_lines = BytesIO(text)
+        text_lines.seek(at)
+        for line in text_lines:
+            after = at + len(line)
+            if after > stop:
                 break
-            # The last one: bodies come before it.
-            received = rfind(received_, verb, end)
-            kind = text[verb + 8]
-            if kind == _LIST or kind == _WATCH or (kind == _GET and connect(text, at + least, verb) is None):  # noqa: SIM109
+            verb = line.find(verb_, least)
+            if verb < 0 or line[-2] != close or not line.startswith(head):
+                break
+            kind = line[verb + 8]
+            if kind == list_ or kind == watch or (kind == get and connect(line, least, verb) is None):  # noqa: SIM109
                 reads += 1
-            elif is_dull(text, verb, received, end):
+            elif is_dull(line, verb):
                 others += 1
             else:
-                lines.append(text[at:end])
+                lines.append(line[:-1])
                 offsets.append(base + at)
-                at = end + 1
+                at = after
                 continue
-            if not starts(last, received) and received >= 0:
-                last = text[received : received + _TO_MINUTE]
-                minutes.add(last[len(received_) :])
-            at = end + 1
+            at = after
+            # Most events came in the minute of the one before them.
+            if line.rfind(last) < 0 and (received := line.rfind(events.RECEIVED, verb)) >= 0:
+                last = line[received : received + _TO_MINUTE]
+                minutes.add(last[len(events.RECEIVED) :])
         found.offsets, found.reads, found.others = offsets, reads, others
         return at, found
 
-    def _is_dull(self, text: bytes, verb: int, received: int, end: int) -> bool:
-        """Whether nobody wants the write whose verb, time and end are there."""
+    def _is_dull(self, line: bytes, verb: int) -> bool:
+        """Whether nobody wants the write in that line, whose verb is there."""
         if self._wanted is None:
             return False
-        about = events.about(text, verb, end)
+        about = events.about(line, verb, len(line))
         if about is None:
             return False
         dull = self._dull.get(about)
         if dull is None:
             dull = self._dull[about] = not self._wanted(*about)
-        return dull and not events.reviewed(text, max(verb, received), end)
+        return dull and not events.reviewed(line, max(verb, line.rfind(events.RECEIVED)), len(line))
 
 
 def server_minors(text: bytes, start: int, stop: int) -> set[int]:
