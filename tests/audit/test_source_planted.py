@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import datetime
 import json
+import random
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from benchmarks import audit_log
 from benchmarks.audit_envelopes import ENVELOPES
 from benchmarks.audit_log import SECRET, Planted, write
 from benchmarks.audit_set import SET
@@ -18,6 +21,7 @@ from webhook.audit.fact import Ours
 from webhook.audit.facts import Collector, Facts
 from webhook.audit.reading import Interest
 from webhook.audit.source import Lines, Progress, Unreadable, files, parallel, raw, read
+from webhook.audit.source.reader import events_in
 from webhook.audit.subject import interest_of, subjects_of
 
 SIZE = 1_500_000
@@ -65,6 +69,41 @@ def check(planted: Planted, facts: Facts, unreadable: Unreadable) -> None:
     assert violations == planted.violations
     # What ends with its file may be half-written; that is said of it, and it counts all the same.
     assert unreadable.counts["cut_event"] + unreadable.counts["incomplete_last_line"] == planted.cut == len(facts.cut)
+
+
+@pytest.mark.parametrize("seed", range(24))
+def test_what_is_only_sifted_counts_as_if_it_were_parsed(seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of a damaged log of many minutes, in blocks of any size: counts, minutes, facts and what is unreadable."""
+    monkeypatch.setattr(audit_log, "STEP", datetime.timedelta(seconds=17))
+    draw = random.Random(seed)  # noqa: S311
+    pieces: list[bytes] = []
+    for line in audit_log.Generator(seed, writes=0.2, leases=0.2, trouble=0.05).lines(60_000):
+        damage = draw.random()
+        if damage < 0.02:
+            line = line[: draw.randrange(len(line))]
+        elif damage < 0.04:
+            line = draw.choice([line + b"}", b" " + line, line.replace(b'"verb":"', b'"verb" : "')])
+        elif damage < 0.06:
+            line = line.replace(b"/pods?", b"/pods/x/exec?").replace(b'"pods"', b'"pods","subresource":"exec"')
+        pieces += [line, draw.choice([b"", b"\r\n", b"\n\n"]) if draw.random() < 0.01 else b"\n"]
+    text = b"".join(pieces)[: -draw.randrange(300) or None]
+
+    def parsed(size: int, *, skip_reads: bool) -> tuple[Facts, Unreadable]:
+        unreadable = Unreadable()
+        collector = Collector(interest=INTEREST, is_ours=Ours((WEBHOOK_NAME,)), unreadable=unreadable)
+        blocks = (text[at : at + size] for at in range(0, len(text), size))
+        wanted = INTEREST.wants if skip_reads else None
+        for found in events_in("log", blocks, unreadable, skip_reads=skip_reads, wanted=wanted):
+            collector.add(found)
+        return collector.facts, unreadable
+
+    sifted, trouble = parsed(draw.choice([300, 1_500, 5_000, 70_000]), skip_reads=True)
+    expected, its_trouble = parsed(len(text), skip_reads=False)
+    assert sifted.counts == expected.counts
+    assert sifted.minutes == expected.minutes
+    assert list(sifted.rows()) == list(expected.rows())
+    assert sifted.cut_rows() == expected.cut_rows()
+    assert (trouble.counts, trouble.places) == (its_trouble.counts, its_trouble.places)
 
 
 @pytest.mark.parametrize("envelope", ENVELOPES)

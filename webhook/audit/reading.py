@@ -91,7 +91,8 @@ class Reading:
         for number, (offset, line) in enumerate(found.places()):
             seen = glance(line)
             if seen is not None and not self._matters(line, seen):
-                minutes.add(minute(line))
+                if stamp := minute(line):
+                    minutes.add(stamp)
                 counts["reads" if seen[0] else "other_resources"] += 1
                 if not self.server_minors and b'"userAgent":"kube-' in line:
                     self._sniff(line)

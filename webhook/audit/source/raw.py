@@ -49,8 +49,8 @@ class Sieve:
         found = Lines(self._file, base + at, [], offsets=[], sifted=self._wanted is not None)
         lines, offsets, minutes = found.lines, [], found.minutes
         reads = others = 0
-        last = b"?"
-        # Every search costs more for its arguments than for what it looks at: lines of their own need fewer.
+        last = b"\n?"  # in no line
+        # A search costs more for its arguments than for what it looks at; on a line of its own it needs fewer.
         text_lines = BytesIO(text)
         text_lines.seek(at)
         for line in text_lines:
