@@ -66,7 +66,6 @@ class Reviewed(msgspec.Struct, frozen=True, kw_only=True):
 def encode(outcome: Outcome, *, operation: str, dry_run: bool) -> dict[str, str]:
     """The annotations of one review, `reviewed` always among them. Raises nothing."""
     tokens = [
-        ("v", FORMAT),
         ("set", outcome.set_digest),
         ("ran", f"{outcome.evaluated:x}"),
         ("op", operation),
@@ -75,7 +74,11 @@ def encode(outcome: Outcome, *, operation: str, dry_run: bool) -> dict[str, str]
         ("snap", outcome.snapshot),
         *outcome.notes,
     ]
-    values = {REVIEWED: " ".join(f"{key}={_escape(value)}" for key, value in tokens if value)}
+    reviewed = "v=" + FORMAT
+    for key, value in tokens:
+        if value:
+            reviewed += f" {key}={value if value.isalnum() else _escape(value)}"
+    values = {REVIEWED: reviewed}
     if outcome.exempted:
         values[EXEMPTED] = _lines(
             [(each.policy, each.binding, str(each.index), each.exemption) for each in outcome.exempted]
@@ -135,32 +138,31 @@ def _decode(reviewed: str, value: Callable[[str], str]) -> Reviewed:
 
 def _add_texts(values: dict[str, str], outcome: Outcome) -> None:
     """The values that hold free text, with the longest messages that keep the whole within its budget."""
-    spent = sum(len(value) for value in values.values())
-    violations = [finding for finding in outcome.findings if not finding.error]
-    errors = [finding for finding in outcome.findings if finding.error]
+    spent = sum(map(len, values.values()))
     for limit in _MESSAGE_LIMITS:
-        texts: dict[str, str] = {}
-        if violations:
-            texts[VIOLATIONS] = _lines([_finding(each, limit) for each in violations])
-        if errors:
-            texts[POLICY_ERRORS] = _lines([_finding(each, limit) for each in errors])
-        if outcome.annotations:
-            texts[VALUES] = _lines([(policy, key, clip(value, limit)) for policy, key, value in outcome.annotations])
-        if spent + sum(len(value.encode()) for value in texts.values()) <= VALUES_BYTES:
+        texts = _texts(outcome, limit)
+        if spent + sum(map(len, map(str.encode, texts.values()))) <= VALUES_BYTES:
             break
     values.update(texts)
 
 
-def _finding(finding: Finding, limit: int) -> tuple[str, ...]:
-    return (
-        finding.policy,
-        finding.binding,
-        str(finding.index),
-        finding.severity,
-        "p" if finding.pre_existing else "",
-        ",".join(finding.keys),
-        clip(finding.message, limit),
-    )
+def _texts(outcome: Outcome, limit: int) -> dict[str, str]:
+    """`limit` code points of a message, at most."""
+    rows: dict[str, list[tuple[str, ...]]] = {}
+    for each in outcome.findings:
+        row = (
+            each.policy,
+            each.binding,
+            str(each.index),
+            each.severity,
+            "p" if each.pre_existing else "",
+            ",".join(each.keys),
+            clip(each.message, limit),
+        )
+        rows.setdefault(POLICY_ERRORS if each.error else VIOLATIONS, []).append(row)
+    if outcome.annotations:
+        rows[VALUES] = [(policy, key, clip(value, limit)) for policy, key, value in outcome.annotations]
+    return {key: _lines(each) for key, each in rows.items()}
 
 
 def _findings(value: str, *, error: bool) -> tuple[Finding, ...]:

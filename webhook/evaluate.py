@@ -39,7 +39,7 @@ def evaluate(
     plan = policies.plan(request)
     if not plan.pairs:
         return Outcome(set_digest=policies.digest, snapshot=state.digest)
-    context = Context(request, state=state, clock=clock, deadline=clock() + budget, sparse=plan.sparse)
+    context = Context(request, state=state, clock=clock, deadline=clock() + budget, view=plan.view)
     try:
         controller = owner(context.object)
         if request.operation == "DELETE":

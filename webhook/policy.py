@@ -153,10 +153,15 @@ class Objects:
     __slots__ = ("_decode", "_new", "_old", "_request")
 
     def __init__(
-        self, request: review.Request, new: Any = msgspec.UNSET, old: Any = msgspec.UNSET, *, sparse: bool = False
+        self,
+        request: review.Request,
+        new: Any = msgspec.UNSET,
+        old: Any = msgspec.UNSET,
+        *,
+        view: review.View = review.WHOLE,
     ) -> None:
         self._request = request
-        self._decode = review.decode_sparse if sparse else review.decode_object
+        self._decode = view.decode
         self._new = new
         self._old = old
 
@@ -194,11 +199,11 @@ class Context:
         state: State,
         clock: Callable[[], float],
         deadline: float,
-        sparse: bool = False,
+        view: review.View = review.WHOLE,
     ) -> None:
-        """`deadline` is a time of `clock`, in seconds (`time.monotonic` or a fake). `sparse`: no policy that will be
-        asked minds."""
-        self._begin(request, state, _Time(clock, deadline), Objects(request, sparse=sparse))
+        """`deadline` is a time of `clock`, in seconds (`time.monotonic` or a fake). `view` does for all policies that
+        will be asked."""
+        self._begin(request, state, _Time(clock, deadline), Objects(request, view=view))
         self.texts = True
         """Whether anybody will read messages and audit annotations; else only which findings there are matters, and
         a policy may leave its texts empty."""
@@ -280,8 +285,8 @@ class Policy(Struct, frozen=True, kw_only=True):
     """Where it was read: file name, for people."""
     crowd: Crowd | None = None
     """Whom it can be asked together with."""
-    sparse: bool = False
-    """Whether objects decoded sparsely (`review.py`) are as good to it as whole ones."""
+    view: review.View = review.WHOLE
+    """What it has to see of the objects."""
     prepare: Callable[[], None] | None = None
     """Makes beforehand what a review would otherwise wait for; takes milliseconds; from any thread."""
     python: str = ""

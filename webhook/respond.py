@@ -69,8 +69,11 @@ _MOST_SEVERE = attrgetter("severity.rank", "policy")
 
 def warnings_for(findings: Iterable[Finding], subject: str) -> list[str]:
     """The lines that `kubectl` prints, most severe first, each once, within all limits."""
-    told = sorted([each for each in findings if each.warn], key=_MOST_SEVERE)
-    return _fit(list({(each.policy, each.message): each for each in told}.values()), subject)
+    told = [each for each in findings if each.warn]
+    if len(told) > 1:
+        told.sort(key=_MOST_SEVERE)
+        told = list({(each.policy, each.message): each for each in told}.values())
+    return _fit(told, subject)
 
 
 def _subject(request: Request) -> str:

@@ -10,8 +10,8 @@ Source: `k8s.io/api/admission/v1`, `apiserver pkg/admission/plugin/webhook/reque
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
-from typing import Any, Literal, TypedDict
+from collections.abc import Callable, Sequence
+from typing import Any, Final, Literal, TypedDict
 
 import msgspec
 from msgspec import Raw, Struct
@@ -108,7 +108,7 @@ def decode_object(raw: Raw) -> Any:
     return _object_decoder.decode(raw)
 
 
-class _Meta(TypedDict, total=False):
+class Meta(TypedDict, total=False):
     """`ObjectMeta` without `managedFields`."""
 
     name: Any
@@ -132,7 +132,7 @@ class _Sparse(TypedDict, total=False):
 
     apiVersion: Any
     kind: Any
-    metadata: _Meta
+    metadata: Meta
     spec: Any
     status: Any
     template: Any
@@ -168,10 +168,23 @@ def is_sparse(path: Sequence[str]) -> bool:
     """Whether what is at this path of an object, names of fields below it, is the same decoded sparsely."""
     match path:
         case ["metadata", field, *_]:
-            return field in _Meta.__annotations__
+            return field in Meta.__annotations__
         case [field, *_]:
             return field != "metadata" and field in _Sparse.__annotations__
     return False
+
+
+class View(Struct, frozen=True):
+    """What of an object is decoded."""
+
+    rank: int
+    """Who can do with a view can do with each of a higher rank."""
+    decode: Callable[[Raw], Any]
+    """The object's value; None for `null`. Raises as `decode`."""
+
+
+WHOLE: Final = View(2, decode_object)
+USUAL: Final = View(1, decode_sparse)
 
 
 def recover_uid(body: bytes | bytearray | memoryview) -> str:

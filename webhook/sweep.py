@@ -7,8 +7,10 @@ verdict is; only who is left is asked by its own `run`. Order and outcome are th
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterator, Sequence
-from operator import itemgetter
+from operator import attrgetter, itemgetter
 from typing import TYPE_CHECKING, Any, Protocol
+
+from webhook.review import WHOLE
 
 if TYPE_CHECKING:
     from webhook.policy import Context, Policy, Verdict
@@ -41,12 +43,13 @@ class Crowd(Protocol, Hashable):
 class Plan:
     """How the candidates of a request are asked. Immutable; for all requests with these candidates."""
 
-    __slots__ = ("_crowds", "_lead", "_rest", "pairs", "sparse")
+    __slots__ = ("_crowds", "_lead", "_rest", "pairs", "view")
 
     def __init__(self, pairs: Sequence[Pair]) -> None:
         """`pairs` are in set order."""
         self.pairs = tuple(pairs)
-        self.sparse = all(policy.sparse for _, policy in pairs)
+        self.view = max([policy.view for _, policy in pairs], key=attrgetter("rank"), default=WHOLE)
+        """What they have to see of the objects, together."""
         crowds: dict[Crowd, list[Pair]] = {}
         for pair in pairs:
             if pair[1].crowd is not None:

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from tests.manifest.conftest import Bench
 
 UID = "00000000-0000-4000-8000-000000000000"
-META = tuple(review._Meta.__annotations__)
+META = tuple(review.Meta.__annotations__)
 TOP = tuple(review._Sparse.__annotations__)
 
 leaves = st.one_of(st.none(), st.booleans(), st.integers(0, 3), st.sampled_from(["", "x", "managedFields"]))
@@ -45,7 +45,7 @@ objects = st.one_of(
 
 def whole(policies: PolicySet) -> PolicySet:
     """The same policies, asked about whole objects."""
-    return PolicySet([msgspec.structs.replace(each, sparse=False) for each in policies.policies])
+    return PolicySet([msgspec.structs.replace(each, view=review.WHOLE) for each in policies.policies])
 
 
 @given(objects)
@@ -79,7 +79,7 @@ def test_the_shipped_set_says_the_same_of_the_corpus() -> None:
     sparsely = 0
     for one in corpus.generate(1):
         request = review.decode(one.body.filled(UID)).request
-        sparsely += policies.plan(request).sparse
+        sparsely += policies.plan(request).view is review.USUAL
         assert evaluate(policies, request, clock=lambda: 0.0) == evaluate(other, request, clock=lambda: 0.0)
     assert sparsely > 100
 
@@ -119,15 +119,15 @@ def pool(bench: Bench) -> list[Policy]:
 
 
 def test_who_may_ask_for_what_is_left_out(pool: list[Policy]) -> None:
-    assert [each.sparse for each in pool] == [False] * len(WHOLE) + [True] * len(SPARSE)
+    assert [each.view for each in pool] == [review.WHOLE] * len(WHOLE) + [review.USUAL] * len(SPARSE)
     request = Request(
         uid=UID,
         kind=review.GroupVersionKind("apps", "v1", "Deployment"),
         resource=review.GroupVersionResource("apps", "v1", "deployments"),
         operation="CREATE",
     )
-    assert PolicySet(pool[len(WHOLE) :]).plan(request).sparse
-    assert not PolicySet(pool[len(WHOLE) - 1 :]).plan(request).sparse
+    assert PolicySet(pool[len(WHOLE) :]).plan(request).view is review.USUAL
+    assert PolicySet(pool[len(WHOLE) - 1 :]).plan(request).view is review.WHOLE
 
 
 @given(st.data())

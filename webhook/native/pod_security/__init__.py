@@ -16,6 +16,7 @@ from webhook.native.pod_security.admission import POD_SUBRESOURCES, RESOURCES, P
 from webhook.native.pod_security.catalogue import PACK, catalogue
 from webhook.native.pod_security.level import LEVELS, EvaluatedLevel, parse_level, parse_version
 from webhook.native.pod_security.registry import CHECKS
+from webhook.native.pod_security.view import POD
 from webhook.policy import Match, Metadata, Policy, Rule, Severity
 
 __all__ = ["PodSecurityConfig", "catalogue", "policies"]
@@ -55,7 +56,7 @@ def policies(config: PodSecurityConfig) -> tuple[Policy, ...]:
             digest=_digest(level, config),
             meta=_META[level],
             match=MATCH,
-            sparse=True,
+            view=POD,
             run=partial(verdict, level=level, policy=f"pod-security-{level}", config=config, severities=severities),
             source="pod-security",
         )
