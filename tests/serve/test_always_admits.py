@@ -217,7 +217,7 @@ def test_our_own_bugs(
     if part == "decode":
         monkeypatch.setattr(review_module, "decode", fail)
     elif part == "encode":
-        monkeypatch.setattr("webhook.annotations._escape", fail)
+        monkeypatch.setattr("webhook.respond.annotate", fail)
     else:
         monkeypatch.setattr(admit_module, part, fail)
     lines: list[Any] = []
@@ -235,7 +235,7 @@ def test_our_own_bugs(
 def test_a_bug_in_the_annotations_of_what_was_not_seen(
     body: bytes, post: Post, admission: Callable[..., Admission], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("webhook.annotations._escape", forbidden)
+    monkeypatch.setattr("webhook.respond.annotate", forbidden)
     app = admission(touch)
     answer = post(app, body)
     assert answer.status == 200
