@@ -148,21 +148,41 @@ def _add_texts(values: dict[str, str], outcome: Outcome) -> None:
 
 def _texts(outcome: Outcome, limit: int) -> dict[str, str]:
     """`limit` code points of a message, at most."""
-    rows: dict[str, list[tuple[str, ...]]] = {}
+    lines: dict[str, list[str]] = {}
     for each in outcome.findings:
-        row = (
-            each.policy,
-            each.binding,
-            str(each.index),
-            each.severity,
-            "p" if each.pre_existing else "",
-            ",".join(each.keys),
-            clip(each.message, limit),
-        )
-        rows.setdefault(POLICY_ERRORS if each.error else VIOLATIONS, []).append(row)
+        line = _remembered.get((each, limit)) or _line(each, limit)
+        lines.setdefault(POLICY_ERRORS if each.error else VIOLATIONS, []).append(line)
+    texts = {key: "\n".join(of_key) for key, of_key in lines.items()}
     if outcome.annotations:
-        rows[VALUES] = [(policy, key, clip(value, limit)) for policy, key, value in outcome.annotations]
-    return {key: _lines(each) for key, each in rows.items()}
+        texts[VALUES] = _lines([(policy, key, clip(value, limit)) for policy, key, value in outcome.annotations])
+    return texts
+
+
+_remembered: dict[tuple[Finding, int], str] = {}
+"""(finding, limit of its message) → its line. Most policies say the same of all that violate them."""
+_LINES = 2_048
+_LINE_BYTES = 512
+
+
+def _line(finding: Finding, limit: int) -> str:
+    line = _lines(
+        [
+            (
+                finding.policy,
+                finding.binding,
+                str(finding.index),
+                finding.severity,
+                "p" if finding.pre_existing else "",
+                ",".join(finding.keys),
+                clip(finding.message, limit),
+            )
+        ]
+    )
+    if len(line) <= _LINE_BYTES:
+        if len(_remembered) >= _LINES:
+            _remembered.clear()
+        _remembered[finding, limit] = line
+    return line
 
 
 def _findings(value: str, *, error: bool) -> tuple[Finding, ...]:

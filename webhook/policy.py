@@ -85,7 +85,7 @@ class Match(Struct, frozen=True, kw_only=True):
     match_policy: Literal["Exact", "Equivalent"] = "Equivalent"
 
 
-class Finding(Struct, frozen=True, kw_only=True):
+class Finding(Struct, frozen=True, kw_only=True, cache_hash=True):
     """A policy would have blocked this write: enforcement would deny it with `message`."""
 
     policy: str

@@ -64,14 +64,15 @@ def writes_by_hand(request: Request, outcome: Outcome) -> bool:
     return not outcome.owner and not user.startswith(("system:serviceaccount:", "system:node:", "system:kube-"))
 
 
-_MOST_SEVERE = attrgetter("severity.rank", "policy")
+_RANK, _POLICY = attrgetter("severity.rank"), attrgetter("policy")
 
 
 def warnings_for(findings: Iterable[Finding], subject: str) -> list[str]:
     """The lines that `kubectl` prints, most severe first, each once, within all limits."""
     told = [each for each in findings if each.warn]
     if len(told) > 1:
-        told.sort(key=_MOST_SEVERE)
+        told.sort(key=_POLICY)  # which they mostly are already
+        told.sort(key=_RANK)
         told = list({(each.policy, each.message): each for each in told}.values())
     return _fit(told, subject)
 
