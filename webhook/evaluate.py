@@ -56,26 +56,29 @@ def evaluate(
     skipped: list[str] = []
     turns = plan.turns(context)
     for position, policy, verdict in turns:
-        try:
-            if verdict is None:
+        if verdict is None:
+            try:
                 context.check_deadline()
                 verdict = policy.run(context)
-        except (NeedsState, NotComparable) as error:
-            not_comparable.append((policy.id, str(error)))
-            continue
-        except DeadlineExceeded:
-            skipped.append(policy.id)
-            continue
-        except Exception as error:  # a policy's bug changes annotations and metrics, never the answer
-            internal_errors.append((policy.id, type(error).__name__))
-            continue
-        if verdict is None:
-            continue
-        evaluated |= 1 << position
-        if verdict is PASS:
-            continue
+            except (NeedsState, NotComparable) as error:
+                not_comparable.append((policy.id, str(error)))
+                continue
+            except DeadlineExceeded:
+                skipped.append(policy.id)
+                continue
+            except Exception as error:  # a policy's bug changes annotations and metrics, never the answer
+                internal_errors.append((policy.id, type(error).__name__))
+                continue
+            if verdict is None:
+                continue
+            evaluated |= 1 << position
+            if verdict is PASS:
+                continue
         if verdict.findings:
-            findings += _with_history(verdict, turns, position, policy)
+            if verdict.again and turns.history().get(position) is verdict:
+                findings += verdict.again
+            else:
+                findings += _with_history(verdict, turns, position, policy)
         if verdict.annotations:
             annotations += [(policy.id, key, value) for key, value in verdict.annotations]
         if verdict.notes:
@@ -105,13 +108,12 @@ def evaluate(
 def _with_history(verdict: Verdict, turns: Turns, position: int, policy: Policy) -> Sequence[Finding]:
     """The findings, marked as pre-existing where the old object violates the same in at least the same parts."""
     try:
-        before = turns.before(position, policy)
+        history = turns.history()
+        before = history[position] if position in history else turns.before(policy)
     except Exception:  # the question is only how to sort: without an answer the finding counts as new
         return verdict.findings
     if before is None or not before.findings:
         return verdict.findings
-    if before is verdict and verdict.again:
-        return verdict.again
     known = {(each.binding, each.index): each.keys for each in before.findings}
     return [_marked(finding, known.get((finding.binding, finding.index))) for finding in verdict.findings]
 

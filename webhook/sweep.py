@@ -6,7 +6,8 @@ verdict is; only who is left is asked by its own `run`. Order and outcome are th
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterator, Sequence
+import contextlib
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from operator import attrgetter, itemgetter
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -98,9 +99,9 @@ class Turns:
             answers = members.sweep(self._context)
             if answers is None:
                 continue
-            decided = members.mask
+            pairs, decided = members.pairs, members.mask
             for number, verdict in answers:
-                position, policy = members.pairs[number]
+                position, policy = pairs[number]
                 if verdict is None:
                     decided ^= 1 << position
                 rest.append((position, policy, verdict))
@@ -110,25 +111,31 @@ class Turns:
         rest.sort(key=itemgetter(0))
         yield from rest
 
-    def before(self, position: int, policy: Policy) -> Verdict | None:
-        """What a candidate says of the object that an UPDATE replaces, if anything. Raises what `Policy.run` does."""
+    def history(self) -> Mapping[int, Verdict | None]:
+        """Position → what candidates that were asked together say of the object that an UPDATE replaces, if anything;
+        without those that have to be asked by themselves (`before`)."""
         while self._undecided:
-            self._ask_before(*self._undecided.pop())
-        if position in self._before:
-            return self._before[position]
+            members, answers = self._undecided.pop()
+            with contextlib.suppress(Exception):  # whoever is asked by itself meets it again
+                self._ask_before(members, [number for number, _ in answers])
+        return self._before
+
+    def before(self, policy: Policy) -> Verdict | None:
+        """What a candidate says of the object that an UPDATE replaces, if anything. Raises what `Policy.run` does."""
         context = self._context.before()
         if context is None:
             return None
         context.check_deadline()
         return policy.run(context)
 
-    def _ask_before(self, members: _Members, undecided: Sequence[Answer]) -> None:
+    def _ask_before(self, members: _Members, numbers: Sequence[int]) -> None:
         context = self._context.before()
-        numbers = [number for number, _ in undecided]
         answers = None if context is None else members.sweep(context, numbers)
-        self._before |= dict.fromkeys([members.pairs[number][0] for number in numbers])
+        pairs, before = members.pairs, self._before
+        for number in numbers:
+            before[pairs[number][0]] = None
         for number, verdict in answers or ():
             if verdict is None:
-                del self._before[members.pairs[number][0]]
+                del before[pairs[number][0]]
             else:
-                self._before[members.pairs[number][0]] = verdict
+                before[pairs[number][0]] = verdict

@@ -126,7 +126,7 @@ def _container(value: Any) -> Container:
 
 def _volume(value: Any) -> Mapping[str, Any]:
     volume = mapping(value)
-    if any(type(source) is dict for source in volume.values()):
+    if any(type(source) is dict for field, source in volume.items() if field != "name"):
         return volume
     return {**volume, "emptyDir": {}}
 

@@ -46,6 +46,15 @@ class _Chunk(NamedTuple):
     """Each once, in order, and whose it is: a loop over calls alone is the fastest."""
 
 
+class _Group(NamedTuple):
+    members: Sequence[int]
+    """Who can be asked together."""
+    chunks: Sequence[_Chunk]
+    """Their validations."""
+    apart: Sequence[int]
+    """Whose cost has to be looked at more closely."""
+
+
 class Fellows:
     """The crowd of the policies that share an activation and ask the same match conditions."""
 
@@ -69,14 +78,13 @@ class Fellows:
 class _Granted:
     """The members at one size of the inputs."""
 
-    __slots__ = ("_groups", "_hold", "_steps", "apart", "chunks", "grants", "lead", "members")
+    __slots__ = ("_groups", "_hold", "_steps", "everyone", "grants", "lead")
 
     def __init__(self, members: Sequence[Evaluator], size: int) -> None:
         self.grants: dict[_Place, Grant] = {}
         self._hold: dict[int, Callable[[Activation], None]] = {}
         """What has to hold of variables besides."""
-        self.apart: list[int] = []
-        """Members whose cost has to be looked at more closely."""
+        apart: list[int] = []
         self.lead: Evaluator | None = None
         """Who may evaluate the match conditions."""
         self._steps: dict[int, Sequence[_Step]] = {}
@@ -85,27 +93,25 @@ class _Granted:
             if granted is not None:
                 self.lead = self.lead or member
             if granted is None or None in granted.grants:
-                self.apart.append(number)
+                apart.append(number)
                 continue
             grants = {(number, which): grant for which, grant in enumerate(granted.grants) if grant is not None}
             self.grants |= grants
             self._steps[number] = list(zip(member.validations, grants, strict=True))
             if granted.ask:
                 self._hold[number] = partial(member.hold, granted)
-        self.members = [*self._steps]
-        self.chunks = self._chunked(self.members)
-        self._groups: dict[tuple[int, ...], Sequence[_Chunk]] = {}
+        self.everyone = _Group([*self._steps], self._chunked([*self._steps]), apart)
+        self._groups: dict[tuple[int, ...], _Group] = {}
 
-    def __contains__(self, member: int) -> bool:
-        return member in self._steps
-
-    def chunks_of(self, group: tuple[int, ...]) -> Sequence[_Chunk]:
-        """The `chunks` of some of the members."""
-        found = self._groups.get(group)
+    def among(self, numbers: tuple[int, ...]) -> _Group:
+        """Some of the members."""
+        found = self._groups.get(numbers)
         if found is None:
             if len(self._groups) >= _GROUPS:
                 self._groups.clear()
-            found = self._groups[group] = self._chunked(group)
+            together = [number for number in numbers if number in self._steps]
+            apart = [number for number in numbers if number not in self._steps]
+            found = self._groups[numbers] = _Group(together, self._chunked(together), apart)
         return found
 
     def _chunked(self, members: Sequence[int]) -> Sequence[_Chunk]:
@@ -163,21 +169,16 @@ class _Sweep:
             return None
         if errors:
             return _unknown(everyone)
-        if among is None:
-            return self._failing(granted, granted.members, granted.chunks, run, context) + _unknown(granted.apart)
-        asked = tuple([number for number in among if number in granted])
-        apart = [number for number in among if number not in granted]
-        return self._failing(granted, asked, granted.chunks_of(asked), run, context) + _unknown(apart)
+        group = granted.everyone if among is None else granted.among(tuple(among))
+        return self._failing(granted, group, run, context) + _unknown(group.apart)
 
-    def _failing(
-        self, granted: _Granted, members: Sequence[int], chunks: Sequence[_Chunk], run: Run, context: Context
-    ) -> list[Answer]:
+    def _failing(self, granted: _Granted, group: _Group, run: Run, context: Context) -> list[Answer]:
         """Who does not pass, and the verdict where the validations that fail are all that there is to it."""
         activation = run.activation
         false: list[_Place] = []
         unsure: set[int] = set()
         alone: list[_Step] = []
-        for grant, places in chunks:
+        for grant, places in group.chunks:
             try:
                 context.check_deadline()
             except DeadlineExceeded:
@@ -201,7 +202,7 @@ class _Sweep:
             except Exception:
                 unsure.add(place[0])
         false.sort()
-        unsure |= granted.unheld(members, false, activation)
+        unsure |= granted.unheld(group.members, false, activation)
         if unsure:
             false = [place for place in false if place[0] not in unsure]
         return [*_unknown(unsure), *self._said.answers(tuple(false), activation, texts=context.texts)]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from webhook.errors import DeadlineExceeded
@@ -114,6 +114,7 @@ ANNOTATIONS = st.dictionaries(
 )
 
 
+@example(spec={"volumes": [{"name": {}}]}, notes={})
 @given(spec=oddly(SPEC), notes=oddly(ANNOTATIONS))
 def test_what_is_not_suspected_passes(spec: Any, notes: Any) -> None:
     holder = {"metadata": {"annotations": notes}, "spec": spec}
