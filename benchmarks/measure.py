@@ -5,7 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -24,6 +24,9 @@ LIMIT_MS = 10.0
 RATE = 2000
 REFERENCE_RATE = 900
 """Half of the CPU for the dearest subject, so that p50 is its work and not its queue."""
+LOADS = (300, 1500)
+"""Rates at which the CPU of the same review is measured besides: a CPU that sleeps between two reviews wakes up with
+cold caches, and all that a review touches has to be fetched again."""
 STARTS = 3
 PRECISION = 0.05
 RATE_MIN, RATE_MAX = 20, 16_000
@@ -51,6 +54,8 @@ class Row(Struct, frozen=True, kw_only=True):
     """The 24 KB review alone at `REFERENCE_RATE`; policies find something in it."""
     tidy: Window
     """The same with nothing to find."""
+    loads: Sequence[Window]
+    """The 24 KB review at each of `LOADS`; policies find something in it."""
     highest_rate: int
     """Reviews a second of the corpus at p99 < 10 ms."""
     highest_is_the_drivers: bool
@@ -87,6 +92,7 @@ def subject(one: Subject, certs: Path, *, seconds: float = 5.0) -> Row:
     with process.running(one, certs) as running:
         with _only(corpus.reference()) as flags:
             reference = bench(running, *duration, *flags).best()
+            loads = [bench(running, *duration, *flags, "--rate", str(rate), "--windows", "1").best() for rate in LOADS]
         with _only(corpus.reference(tidy=True)) as flags:
             tidy = bench(running, *duration, *flags).best()
         mix = bench(running, *duration, "--rate", str(RATE)).best()
@@ -97,6 +103,7 @@ def subject(one: Subject, certs: Path, *, seconds: float = 5.0) -> Row:
         mix=mix,
         reference=reference,
         tidy=tidy,
+        loads=loads,
         highest_rate=rate,
         highest_is_the_drivers=drivers,
         rss_loaded=round(loaded, 1),

@@ -220,7 +220,7 @@ def test_nothing_is_fast_enough() -> None:
 
 def row(label: str, *, void: bool = False) -> Row:
     return Row(
-        label=label, mix=window(void=void), reference=window(), tidy=window(),
+        label=label, mix=window(void=void), reference=window(), tidy=window(), loads=[window(), window()],
         highest_rate=4321, highest_is_the_drivers=False, rss_loaded=40.0, rss=55.0, startup=0.31,
     )  # fmt: skip
 
@@ -228,7 +228,7 @@ def row(label: str, *, void: bool = False) -> Row:
 def test_every_row_is_written_and_noise_is_marked() -> None:
     text = table.render([row("floor"), row("busy", void=True)])
     assert "| floor | 0.50 ms | 2.00 ms | 4.00 ms | 4,321/s | 0.250 ms | 55 MB | 0.31 s |" in text
-    assert "| floor | 0.250 ms | 0.50 ms | 1.0 | 0.250 ms | 0.50 ms | 1.0 |" in text
+    assert "| floor | 0.250 ms | 0.250 ms | 0.250 ms | 0.50 ms | 1.0 | 0.250 ms | 0.50 ms | 1.0 |" in text
     assert r"| busy | 0.50 ms\* | 2.00 ms\* | 4.00 ms\* |" in text
     assert r"\* The machine was busy" in text
     assert "The machine was busy" not in table.render([row("floor")])
