@@ -177,6 +177,98 @@ def test_what_is_kept_for_others_is_what_they_would_find(texts: list[str], held:
         assert together.places == [None] * len(together.places)
 
 
+RUN_TERMS = (
+    "f.a == 'x'",
+    "f.a.startsWith('x')",
+    "f.a.matches('^x+$')",
+    "f.a in ['x', 'y']",
+    "f.a.b == 'x'",
+    "f.a != 'k' && f.a.endsWith('y')",
+    "['x', 'y'].exists(r, f.a.startsWith(r))",
+    "f.n > 2",
+    "f == 'x'",
+    "has(f.a)",
+    "f.a == f.n",
+    "f.l.exists(f, f.a == 'x')",
+    "object.b == 'x'",
+    "f.a.all(g, g == 'x')",
+)
+
+
+@st.composite
+def runs(draw: st.DrawFn) -> str:
+    """Loops that may run over what they ask for alone, and loops that are nearly such ones."""
+    macro = draw(st.sampled_from(("all", "exists")))
+    joined, guard = (" || ", "!has({})") if macro == "all" else (" && ", "has({})")
+    guards = [guard.format(f"f.{field}") for field in draw(st.lists(st.sampled_from("anm"), max_size=2))]
+    terms = draw(st.lists(st.sampled_from(RUN_TERMS), min_size=1, max_size=2))
+    other = draw(st.sampled_from((joined, joined, " && ", " || ")))
+    asked = joined.join([*guards, f"({other.join(terms)})" if other != joined else other.join(terms)])
+    path = draw(st.sampled_from(("", "e.l", "e.m.l", "e.m")))
+    if path:
+        parents = [path[:end] for end in range(3, len(path) + 1, 2)]
+        asked = joined.join([*(guard.format(each) for each in parents), f"{path}.{macro}(f, {asked})"])
+        return f"{draw(st.sampled_from(('', '!')))}object.l.{macro}(e, {asked})"
+    return f"{draw(st.sampled_from(('', '!')))}object.l.{macro}(f, {asked})"
+
+
+INNER = st.one_of(
+    st.fixed_dictionaries({}, optional={"a": st.one_of(texts, texts, values), "n": leaves, "m": leaves, "l": values}),
+    st.fixed_dictionaries({"a": texts, "n": st.integers(0, 4)}),
+    leaves,
+)
+LISTED = st.one_of(st.lists(INNER, max_size=3), st.lists(INNER, max_size=3), values)
+MAPS = st.one_of(LISTED, st.just({}), st.fixed_dictionaries({"l": LISTED}))
+OUTER = st.one_of(st.fixed_dictionaries({"a": texts}, optional={"l": LISTED, "m": MAPS}), INNER)
+
+
+IN_LISTS = "object.l.all(e, !has(e.l) || e.l.all(f, f != 'z'))"
+
+
+@given(texts=st.lists(runs(), min_size=1, max_size=3), held=st.lists(OUTER, max_size=4))
+@example(texts=["object.l.all(f, f.a == 'x' || f.a.startsWith('y'))"], held=[{"a": "x"}, {"a": "y"}])
+@example(texts=["!object.l.exists(f, has(f.m) && f.a == 'x' && f.a != 'y')"], held=[{"a": "x"}, {"a": "y", "m": 1}])
+@example(texts=[IN_LISTS], held=[{"l": ["x"]}, {"l": {"z": 1}}])
+@example(texts=[IN_LISTS], held=[{"l": ["x"]}, {"l": "y"}])
+@settings(max_examples=300, deadline=None)
+def test_what_runs_over_what_it_asks_for_decides_the_same(texts: list[str], held: list[Any]) -> None:
+    far = [text.replace("object.l.", "object.s.l.", 1) for text in texts for _ in range(3)]  # the first keeps nothing
+    unit = compile_unit([Expression(path="x", text=text) for text in far])
+    value = {"s": {"l": held}, "b": "x"}
+    together = unit.activation(Inputs(object=value))
+    for text, call in zip(far, unit.calls, strict=True):
+        alone = compile_unit([Expression(path="x", text=text)])
+        exact = alone._namespace.get("x1", alone.calls[0])
+        assert outcome(call, together) == outcome(exact, alone.activation(Inputs(object=value))), unit.source
+
+
+def test_what_runs_over_what_it_asks_for_is_counted() -> None:
+    inner = "object.a.b.all(c, !has(c.l) || c.l.all(e, e > 0))"
+    asked = "object.a.b.all(c, !has(c.n) || c.n > 0)"
+    for text, length, turns in (
+        (inner, UNCOUNTED, 2),
+        (inner, UNCOUNTED + 1, 3),
+        (asked, UNCOUNTED, 0),
+        (asked, 49, 1),
+    ):
+        unit = compile_unit([Expression(path="x", text=text)] * 3)
+        assert "kept_run" in unit.source
+        activation = unit.activation(Inputs(object={"a": {"b": [{"l": [1, 1], "n": 1}] * length}}))
+        activation.left, activation.spare = grant(2 * turns * length)
+        assert [call(activation) for call in unit.calls[1:]] == [True, True]
+        assert activation.left + activation.spare == 0
+        assert activation.places[0] is not None
+
+
+def test_what_would_take_long_at_once_is_left_to_loops() -> None:
+    unit = compile_unit([Expression(path="x", text="object.a.b.all(c, !has(c.l) || c.l.all(e, e > 0))")] * 3)
+    helds: list[list[Any]] = [[{}] * 1_001, [{"l": [1] * 1_001}]]
+    for held in helds:
+        activation = unit.activation(Inputs(object={"a": {"b": held}}))
+        assert [call(activation) for call in unit.calls] == [True] * 3
+        assert activation.places[0] is None
+
+
 def test_a_short_range_is_kept_and_a_long_one_counted() -> None:
     unit = compile_unit([Expression(path="x", text="object.a.b.all(e, e > 0)")] * 3)
     for length in (0, UNCOUNTED, UNCOUNTED + 1):

@@ -31,9 +31,9 @@ would not have evaluated either.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Final
+from typing import Any, Final
 
 from webhook.cel import calls, runtime
 from webhook.cel.check import LOCAL, Checked
@@ -41,8 +41,8 @@ from webhook.cel.codegen import Body, generate, name_of
 from webhook.cel.context import ROOTS, Context
 from webhook.cel.env import VARIABLES
 from webhook.cel.facts import NOT_CONSTANT, Facts, operands
-from webhook.cel.places import kept_map, kept_range, way_to
-from webhook.cel.shapes import NOT, is_collection, is_quantifier, looks_up, prefix_of, prefix_turns
+from webhook.cel.places import kept_map, kept_range, kept_run, way_to
+from webhook.cel.shapes import NOT, is_collection, is_quantifier, looks_up, prefix_of, prefix_turns, run_of
 from webhook.cel.tree import Call, Conditional, Fold, Has, Ident, Index, Logic, Node, Select
 
 _NOT_STRICT: Final = (NOT, "or", "orValue", "hasValue")
@@ -180,6 +180,8 @@ class _Direct:
         goes_on = (node.macro == "all") == want  # each element has to be as wanted
         if self.body.blocks >= _BLOCKS or (goes_on and not leave.startswith("return")):
             return False
+        if goes_on and self._run(node, want, leave):
+            return True
         with self._turns(node):
             if goes_on:
                 self.test(predicate, want, leave)
@@ -189,16 +191,39 @@ class _Direct:
             self.body.out.line(f"else: {leave}")
         return True
 
+    def _run(self, node: Fold, want: bool, leave: str) -> bool:
+        """One loop over nothing but what is asked for, wherever that is in the range's elements, if it has a place."""
+        run = None if self._looped or self._counted else run_of(self.checked, self.facts, node)
+        if run is None:
+            return False
+        turns = self._turns_of(node), self._turns_of(run.loop)
+        kept = self._placed(node.range, "run", kept_run, (run.fields, run.guards, run.field), *turns)
+        if kept is None:
+            return False
+        out = self.body.out
+        over, count = out.temporary(), out.temporary()
+        out.line(f"{over}, {count} = {kept}")
+        out.line(f"S.left -= {count}")
+        out.line(f"if S.left < 0: {over} = S.pause({over})")
+        scope = dict(self.body.scope)
+        with self._each(self.body.local(run.loop.variable), over):
+            self._chain(run.terms, want, leave, every=len(run.terms) == 1)
+        self.body.scope = scope
+        return True
+
+    def _turns_of(self, node: Fold) -> int:
+        """For each element, those of loops that are none in Python included."""
+        parts = (node.predicate, node.body)
+        return 1 + sum(prefix_turns(self.checked, self.facts, part) for part in parts if part is not None)
+
     @contextmanager
     def _turns(self, node: Fold) -> Iterator[None]:
         """The body of a loop over the range."""
-        inner = sum(
-            prefix_turns(self.checked, self.facts, part) for part in (node.predicate, node.body) if part is not None
-        )
+        turns = self._turns_of(node)
         own_keys = looks_up(node)
-        over = None if self._looped or self._counted else self._placed(node.range, "range", 1 + inner)
+        over = None if self._looped or self._counted else self._placed(node.range, "range", kept_range, turns)
         if over is None:
-            holder, over = self._counted_range(node, 1 + inner)
+            holder, over = self._counted_range(node, turns)
         else:
             holder = self._holder(node.range) if own_keys else ""
         scope = dict(self.body.scope)
@@ -206,13 +231,18 @@ class _Direct:
         if own_keys and self._is_map(node.range):
             self._of_class(holder, "dict")
             self._classes[element] = "str"
+        with self._each(element, over):
+            yield
+        self.body.scope = scope
+
+    @contextmanager
+    def _each(self, element: str, over: str) -> Iterator[None]:
         lines = self.body.out.lines
         start = len(lines)
         with self._inside(f"for {element} in {over}:"):
             self._counted = True
             yield
         self._often |= dict.fromkeys(_CONSTANT.findall("\n".join(lines[start:])))
-        self.body.scope = scope
 
     def _counted_range(self, node: Fold, turns: int) -> tuple[str, str]:
         """What a loop runs over: its value, and that as a list."""
@@ -337,7 +367,7 @@ class _Direct:
         name = self._known(node)
         if name is not None and self._classes.get(name) == "dict":
             return name
-        name = self._placed(node, "map") if self.checked.type(node).kind == "dyn" else None
+        name = self._placed(node, "map", kept_map) if self.checked.type(node).kind == "dyn" else None
         if name is None:
             return self.atom(node)
         self._classes[name] = "dict"
@@ -352,11 +382,11 @@ class _Direct:
         holder = self._known(node.operand)
         return None if holder is None else self._kept.get(f"{holder}[{self.body.constant(node.field)}]")
 
-    def _placed(self, node: Node, use: str, turns: int = 0) -> str | None:
-        """A name that holds the node's value in the form that it is kept for this use; None: it has no place."""
+    def _placed(self, node: Node, use: str, keep: Callable[..., Any], *details: Any) -> str | None:
+        """A name that holds the node's value as `keep` keeps it for this use; None: it has no place."""
         context = self.body.context
         way = None if context.places is None else way_to(self.checked, node, context.variables)
-        number = None if context.places is None or way is None else context.places.number((use, turns, *way))
+        number = None if context.places is None or way is None else context.places.number((use, *details, *way))
         if number is None or way is None:
             return None
         key = f"{use} {number}"
@@ -365,10 +395,10 @@ class _Direct:
                 value = self.body.variable(node.field, "S.memo")
             else:
                 value = f"S.{ROOTS[way[0]]}" + "".join(f"[{self.body.constant(field)}]" for field in way[1:])
-            keep = self.body.module.helper(kept_range if turns else kept_map)
             self._kept[key] = name = self._hold(f"{self.body.head('places')}[{number}]")
-            arguments = ", ".join(["S", str(number), value, *([str(turns)] if turns else [])])
-            self.body.out.line(f"if {name} is None: {name} = {keep}({arguments})")
+            more = [str(each) if isinstance(each, int) else self.body.module.constant(each) for each in details]
+            call = f"{self.body.module.helper(keep)}({', '.join(['S', str(number), value, *more])})"
+            self.body.out.line(f"if {name} is None: {name} = {call}")
         return self._kept[key]
 
     def _keep(self, key: str, text: str) -> str:

@@ -1,8 +1,10 @@
 """What many expressions take the same way to, kept for a review once one of them has been there.
 
-Of a hundred policies most look into `object.spec.template.spec` and run over its `containers`. Such a value has a place
-in the activation, one for each use, where it stands only if it is fit for that as it is: as a map it is surely one; as
-a range it is a list, so short that nobody need count its elements. Everything else is looked at each time.
+Of a hundred policies most look into `object.spec.template.spec` and run over its `containers`, or the `env` of each.
+Such a value has a place in the activation, one for each use, where it stands only if it is fit for that as it is: as a
+map it is surely one; as a range it is a list, so short that nobody need count its elements. Of a loop that asks for one
+field only, or looks into lists in lists, what it asks for stands there (`shapes.Run`), for others ask the same of it.
+Everything else is looked at each time.
 """
 
 from __future__ import annotations
@@ -23,6 +25,8 @@ PLACES: Final = 64
 """Of one `Shared`, at most: each activation holds them all, and who comes later shares less with others."""
 UNCOUNTED: Final = 48
 """Iterations of one loop that nobody counts."""
+_AT_ONCE: Final = 1_000
+"""Elements that are looked into at once: more take so long that somebody has to look at the clock."""
 
 
 class Places:
@@ -77,3 +81,56 @@ def kept_range(activation: Activation, place: int, value: Any, turns: int) -> An
         return values
     activation.left -= count
     return activation.pause(values) if activation.left < 0 else values
+
+
+def kept_run(
+    activation: Activation,
+    place: int,
+    values: Any,
+    shape: tuple[tuple[str, ...], tuple[str, ...], str],
+    turns: int,
+    inner_turns: int,
+) -> tuple[list[Any], int]:
+    """What one loop runs over (`shapes.Run`: fields, guards, field), and for how many turns that counts: `turns` for an
+    element of `values` unless nobody need count them, `inner_turns` for each in the lists in it. Raises `Unsure`, and
+    what a missing key raises."""
+    if values.__class__ is not list or len(values) > _AT_ONCE:
+        raise Unsure
+    fields, guards, last = shape
+    count = len(values) * turns
+    count = count if count > UNCOUNTED else 0
+    if fields:
+        values = _inside(values, fields)
+        count += len(values) * inner_turns
+    kept = _asked(values, guards, last) if last else values, count
+    activation.places[place] = kept
+    return kept
+
+
+def _inside(values: list[Any], fields: tuple[str, ...]) -> list[Any]:
+    found: list[Any] = []
+    for value in values:
+        for field in fields:
+            if value.__class__ is not dict:
+                raise Unsure
+            if field not in value:
+                break
+            value = value[field]
+        else:
+            if value.__class__ is not list or len(found) + len(value) > _AT_ONCE:
+                raise Unsure
+            found += value
+    return found
+
+
+def _asked(values: list[Any], guards: tuple[str, ...], last: str) -> list[Any]:
+    found: list[Any] = []
+    for value in values:
+        if value.__class__ is not dict:
+            raise Unsure
+        for field in guards:
+            if field not in value:
+                break
+        else:
+            found.append(value[last])
+    return found
