@@ -9,7 +9,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from webhook.cel.activation import Activation, Leave, grant
-from webhook.cel.places import UNCOUNTED
+from webhook.cel.places import RUNS, UNCOUNTED
 from webhook.cel.program import FAULTS, fault
 from webhook.cel.unit import MISSING, EvalError, Expression, Inputs, Variable, compile_unit
 
@@ -232,7 +232,9 @@ IN_LISTS = "object.l.all(e, !has(e.l) || e.l.all(f, f != 'z'))"
 @example(texts=[IN_LISTS], held=[{"l": ["x"]}, {"l": "y"}])
 @settings(max_examples=300, deadline=None)
 def test_what_runs_over_what_it_asks_for_decides_the_same(texts: list[str], held: list[Any]) -> None:
-    far = [text.replace("object.l.", "object.s.l.", 1) for text in texts for _ in range(3)]  # the first keeps nothing
+    far = [
+        text.replace("object.l.", "object.s.l.", 1) for text in texts for _ in range(RUNS + 2)
+    ]  # the first keep nothing
     unit = compile_unit([Expression(path="x", text=text) for text in far])
     value = {"s": {"l": held}, "b": "x"}
     together = unit.activation(Inputs(object=value))
@@ -251,22 +253,24 @@ def test_what_runs_over_what_it_asks_for_is_counted() -> None:
         (asked, UNCOUNTED, 0),
         (asked, 49, 1),
     ):
-        unit = compile_unit([Expression(path="x", text=text)] * 3)
+        unit = compile_unit([Expression(path="x", text=text)] * (RUNS + 2))
         assert "kept_run" in unit.source
         activation = unit.activation(Inputs(object={"a": {"b": [{"l": [1, 1], "n": 1}] * length}}))
         activation.left, activation.spare = grant(2 * turns * length)
-        assert [call(activation) for call in unit.calls[1:]] == [True, True]
+        assert [call(activation) for call in unit.calls[RUNS:]] == [True, True]
         assert activation.left + activation.spare == 0
-        assert activation.places[0] is not None
+        assert activation.places[-1] is not None
 
 
 def test_what_would_take_long_at_once_is_left_to_loops() -> None:
-    unit = compile_unit([Expression(path="x", text="object.a.b.all(c, !has(c.l) || c.l.all(e, e > 0))")] * 3)
+    text = "object.a.b.all(c, !has(c.l) || c.l.all(e, e > 0))"
+    unit = compile_unit([Expression(path="x", text=text)] * (RUNS + 1))
+    number = len(unit.calls)
     helds: list[list[Any]] = [[{}] * 1_001, [{"l": [1] * 1_001}]]
     for held in helds:
         activation = unit.activation(Inputs(object={"a": {"b": held}}))
-        assert [call(activation) for call in unit.calls] == [True] * 3
-        assert activation.places[0] is None
+        assert [call(activation) for call in unit.calls] == [True] * number
+        assert activation.places[-1] is None
 
 
 def test_a_short_range_is_kept_and_a_long_one_counted() -> None:

@@ -41,7 +41,7 @@ from webhook.cel.codegen import Body, generate, name_of
 from webhook.cel.context import ROOTS, Context
 from webhook.cel.env import VARIABLES
 from webhook.cel.facts import NOT_CONSTANT, Facts, operands
-from webhook.cel.places import kept_map, kept_range, kept_run, way_to
+from webhook.cel.places import RUNS, kept_map, kept_range, kept_run, way_to
 from webhook.cel.shapes import NOT, is_collection, is_quantifier, looks_up, prefix_of, prefix_turns, run_of
 from webhook.cel.tree import Call, Conditional, Fold, Has, Ident, Index, Logic, Node, Select
 
@@ -386,7 +386,11 @@ class _Direct:
         """A name that holds the node's value as `keep` keeps it for this use; None: it has no place."""
         context = self.body.context
         way = None if context.places is None else way_to(self.checked, node, context.variables)
-        number = None if context.places is None or way is None else context.places.number((use, *details, *way))
+        number = (
+            None
+            if context.places is None or way is None
+            else context.places.number((use, *details, *way), RUNS if use == "run" else 1)
+        )
         if number is None or way is None:
             return None
         key = f"{use} {number}"

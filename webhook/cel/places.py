@@ -9,6 +9,7 @@ Everything else is looked at each time.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from typing import Any, Final
 
@@ -25,6 +26,8 @@ PLACES: Final = 64
 """Of one `Shared`, at most: each activation holds them all, and who comes later shares less with others."""
 UNCOUNTED: Final = 48
 """Iterations of one loop that nobody counts."""
+RUNS: Final = 4
+"""Who ask for the same run before it is kept: to make one takes as long as several loops, which may end early."""
 _AT_ONCE: Final = 1_000
 """Elements that are looked into at once: more take so long that somebody has to look at the clock."""
 
@@ -34,17 +37,18 @@ class Places:
 
     def __init__(self) -> None:
         self._numbers: dict[Key, int] = {}
-        self._asked: set[Key] = set()
+        self._asked: Counter[Key] = Counter()
 
     def __len__(self) -> int:
         return len(self._numbers)
 
-    def number(self, key: Key) -> int | None:
-        """None for the first who asks, since most values are asked for once, and if there is no room left."""
+    def number(self, key: Key, after: int = 1) -> int | None:
+        """None for the first who ask, `after` of them, since most values are asked for once, and if there is no room
+        left."""
         found = self._numbers.get(key)
-        if found is None and key in self._asked and len(self._numbers) < PLACES:
+        if found is None and self._asked[key] >= after and len(self._numbers) < PLACES:
             found = self._numbers[key] = len(self._numbers)
-        self._asked.add(key)
+        self._asked[key] += 1
         return found
 
 
