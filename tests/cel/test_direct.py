@@ -192,6 +192,10 @@ RUN_TERMS = (
     "f.l.exists(f, f.a == 'x')",
     "object.b == 'x'",
     "f.a.all(g, g == 'x')",
+    "has(f.a.b)",
+    "f.a[0] == 'x'",
+    "f.a.?b.orValue('x') == 'x'",
+    "(f.a == 'x' ? f.a : dyn('y')) in [f.a, dyn('k')]",
 )
 
 

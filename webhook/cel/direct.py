@@ -197,7 +197,7 @@ class _Direct:
         if run is None:
             return False
         turns = self._turns_of(node), self._turns_of(run.loop)
-        kept = self._placed(node.range, "run", kept_run, (run.fields, run.guards, run.field), *turns)
+        kept = self._placed(node.range, kept_run, (run.fields, run.guards, run.field), *turns)
         if kept is None:
             return False
         out = self.body.out
@@ -221,7 +221,7 @@ class _Direct:
         """The body of a loop over the range."""
         turns = self._turns_of(node)
         own_keys = looks_up(node)
-        over = None if self._looped or self._counted else self._placed(node.range, "range", kept_range, turns)
+        over = None if self._looped or self._counted else self._placed(node.range, kept_range, turns)
         if over is None:
             holder, over = self._counted_range(node, turns)
         else:
@@ -367,7 +367,7 @@ class _Direct:
         name = self._known(node)
         if name is not None and self._classes.get(name) == "dict":
             return name
-        name = self._placed(node, "map", kept_map) if self.checked.type(node).kind == "dyn" else None
+        name = self._placed(node, kept_map) if self.checked.type(node).kind == "dyn" else None
         if name is None:
             return self.atom(node)
         self._classes[name] = "dict"
@@ -382,18 +382,16 @@ class _Direct:
         holder = self._known(node.operand)
         return None if holder is None else self._kept.get(f"{holder}[{self.body.constant(node.field)}]")
 
-    def _placed(self, node: Node, use: str, keep: Callable[..., Any], *details: Any) -> str | None:
-        """A name that holds the node's value as `keep` keeps it for this use; None: it has no place."""
-        context = self.body.context
-        way = None if context.places is None else way_to(self.checked, node, context.variables)
-        number = (
-            None
-            if context.places is None or way is None
-            else context.places.number((use, *details, *way), RUNS if use == "run" else 1)
-        )
-        if number is None or way is None:
+    def _placed(self, node: Node, keep: Callable[..., Any], *details: Any) -> str | None:
+        """A name that holds the node's value as `keep` keeps it; None: it has no place."""
+        places = self.body.context.places
+        way = None if places is None else way_to(self.checked, node, self.body.context.variables)
+        if places is None or way is None:
             return None
-        key = f"{use} {number}"
+        number = places.number((keep.__name__, *details, *way), RUNS if keep is kept_run else 1)
+        if number is None:
+            return None
+        key = f"{keep.__name__} {number}"
         if key not in self._kept:
             if isinstance(node, Select) and len(way) == 1:
                 value = self.body.variable(node.field, "S.memo")
