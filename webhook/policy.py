@@ -18,6 +18,7 @@ from webhook import review
 from webhook.errors import DeadlineExceeded
 from webhook.state import State
 from webhook.sweep import Crowd
+from webhook.view import WHOLE, View
 
 T = TypeVar("T")
 
@@ -150,7 +151,7 @@ class Objects:
     Properties raise `msgspec.DecodeError`, `RecursionError`.
     """
 
-    __slots__ = ("_decode", "_new", "_old", "_request")
+    __slots__ = ("_new", "_old", "_request", "_view")
 
     def __init__(
         self,
@@ -158,24 +159,30 @@ class Objects:
         new: Any = msgspec.UNSET,
         old: Any = msgspec.UNSET,
         *,
-        view: review.View = review.WHOLE,
+        view: View = WHOLE,
     ) -> None:
         self._request = request
-        self._decode = view.decode
+        self._view = view
         self._new = new
         self._old = old
 
     @property
     def new(self) -> Any:
         if self._new is msgspec.UNSET:
-            self._new = self._decode(self._request.object)
+            self._new = self._view.decode(self._request.object)
         return self._new
 
     @property
     def old(self) -> Any:
         if self._old is msgspec.UNSET:
-            self._old = self._decode(self._request.old_object)
+            self._old = self._view.decode(self._request.old_object)
         return self._old
+
+    def stored(self, view: View) -> tuple[View, Any]:
+        """`old` for whoever can do with the view, and what it is a view of: all, where that has been decoded."""
+        if self._old is msgspec.UNSET and not view.covers(self._view):
+            return view, view.decode(self._request.old_object)
+        return self._view, self.old
 
 
 class Context:
@@ -199,7 +206,7 @@ class Context:
         state: State,
         clock: Callable[[], float],
         deadline: float,
-        view: review.View = review.WHOLE,
+        view: View = WHOLE,
     ) -> None:
         """`deadline` is a time of `clock`, in seconds (`time.monotonic` or a fake). `view` does for all policies that
         will be asked."""
@@ -217,7 +224,7 @@ class Context:
         """`memo` of the review of which this is `before`: where the objects are alike, so is what was made of them."""
         self.check_deadline = time.check
         self._time = time
-        self._before: Context | msgspec.UnsetType | None = msgspec.UNSET
+        self._before: tuple[tuple[View, Context | None], ...] = ()
 
     @property
     def object(self) -> Any:
@@ -237,16 +244,21 @@ class Context:
         stored = self.old_object
         return self.of_values(stored, stored)
 
-    def before(self) -> Context | None:
-        """Of an UPDATE, `of_old_object`, the same one each time; None where there is nothing to compare with."""
-        if self._before is msgspec.UNSET:
-            self._before = None
-            if self.request.operation == "UPDATE":
-                with contextlib.suppress(msgspec.DecodeError, RecursionError):
-                    if self.old_object is not None:
-                        self._before = self.of_old_object()
-                        self._before.reviewed = self.memo
-        return self._before
+    def before(self, view: View) -> Context | None:
+        """Of an UPDATE, `of_old_object` for whoever can do with the view, the same one each time; None where there is
+        nothing to compare with."""
+        for shown, context in self._before:
+            if shown.covers(view):
+                return context
+        found: Context | None = None
+        if self.request.operation == "UPDATE":
+            with contextlib.suppress(msgspec.DecodeError, RecursionError):
+                view, stored = self.objects.stored(view)
+                if stored is not None:
+                    found = self.of_values(stored, stored)
+                    found.reviewed = self.memo
+        self._before = (*self._before, (view, found))
+        return found
 
     def of_values(self, object: Any, old_object: Any) -> Context:
         """The same request with these values in the place of its `object` and `oldObject`. Nobody reads its texts."""
@@ -285,7 +297,7 @@ class Policy(Struct, frozen=True, kw_only=True):
     """Where it was read: file name, for people."""
     crowd: Crowd | None = None
     """Whom it can be asked together with."""
-    view: review.View = review.WHOLE
+    view: View = WHOLE
     """What it has to see of the objects."""
     prepare: Callable[[], None] | None = None
     """Makes beforehand what a review would otherwise wait for; takes milliseconds; from any thread."""

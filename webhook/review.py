@@ -10,8 +10,7 @@ Source: `k8s.io/api/admission/v1`, `apiserver pkg/admission/plugin/webhook/reque
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
-from typing import Any, Final, Literal, TypedDict
+from typing import Any, Literal
 
 import msgspec
 from msgspec import Raw, Struct
@@ -106,85 +105,6 @@ def encode(answer: ReviewResponse) -> bytes:
 def decode_object(raw: Raw) -> Any:
     """The JSON value of an object: dict, or None for `null`. Raises as `decode`."""
     return _object_decoder.decode(raw)
-
-
-class Meta(TypedDict, total=False):
-    """`ObjectMeta` without `managedFields`."""
-
-    name: Any
-    generateName: Any
-    namespace: Any
-    selfLink: Any
-    uid: Any
-    resourceVersion: Any
-    generation: Any
-    creationTimestamp: Any
-    deletionTimestamp: Any
-    deletionGracePeriodSeconds: Any
-    labels: Any
-    annotations: Any
-    ownerReferences: Any
-    finalizers: Any
-
-
-class _Sparse(TypedDict, total=False):
-    """The fields of an object that policies ask for, whatever its kind."""
-
-    apiVersion: Any
-    kind: Any
-    metadata: Meta
-    spec: Any
-    status: Any
-    template: Any
-    data: Any
-    binaryData: Any
-    stringData: Any
-    immutable: Any
-    type: Any
-    rules: Any
-    roleRef: Any
-    subjects: Any
-    webhooks: Any
-    secrets: Any
-    imagePullSecrets: Any
-    automountServiceAccountToken: Any
-    provisioner: Any
-    parameters: Any
-
-
-_sparse_decoder = msgspec.json.Decoder(_Sparse | None)
-
-
-def decode_sparse(raw: Raw) -> Any:
-    """The value of an object, with nothing but the fields that `is_sparse` knows: `metadata.managedFields` is a large
-    part of many, and hardly anybody asks. Raises as `decode`."""
-    try:
-        return _sparse_decoder.decode(raw)
-    except msgspec.ValidationError:  # nothing that an API server would write
-        return decode_object(raw)
-
-
-def is_sparse(path: Sequence[str]) -> bool:
-    """Whether what is at this path of an object, names of fields below it, is the same decoded sparsely."""
-    match path:
-        case ["metadata", field, *_]:
-            return field in Meta.__annotations__
-        case [field, *_]:
-            return field != "metadata" and field in _Sparse.__annotations__
-    return False
-
-
-class View(Struct, frozen=True):
-    """What of an object is decoded."""
-
-    rank: int
-    """Who can do with a view can do with each of a higher rank."""
-    decode: Callable[[Raw], Any]
-    """The object's value; None for `null`. Raises as `decode`."""
-
-
-WHOLE: Final = View(2, decode_object)
-USUAL: Final = View(1, decode_sparse)
 
 
 def recover_uid(body: bytes | bytearray | memoryview) -> str:

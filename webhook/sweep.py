@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
-from operator import attrgetter, itemgetter
+from operator import itemgetter
 from typing import TYPE_CHECKING, Any, Protocol
 
-from webhook.review import WHOLE
+from webhook.view import View, together
 
 if TYPE_CHECKING:
     from webhook.policy import Context, Policy, Verdict
@@ -24,6 +24,12 @@ Turn = tuple[int, "Policy", "Verdict | None"]
 
 Answer = tuple[int, "Verdict | None"]
 """A member's number, and its verdict where that is known."""
+
+
+_PATTERNS = 256
+"""Groups of members that were asked about old objects, and are remembered."""
+_OFTEN = 16
+"""Times after which a group gets a decoder of its own: making one takes as long as it saves in a few dozen reviews."""
 
 
 class Sweep(Protocol):
@@ -44,13 +50,14 @@ class Crowd(Protocol, Hashable):
 class Plan:
     """How the candidates of a request are asked. Immutable; for all requests with these candidates."""
 
-    __slots__ = ("_crowds", "_lead", "_rest", "pairs", "view")
+    __slots__ = ("_crowds", "_lead", "_rest", "alone", "pairs", "view")
 
     def __init__(self, pairs: Sequence[Pair]) -> None:
         """`pairs` are in set order."""
         self.pairs = tuple(pairs)
-        self.view = max([policy.view for _, policy in pairs], key=attrgetter("rank"), default=WHOLE)
+        self.view = together(policy.view for _, policy in pairs)
         """What they have to see of the objects, together."""
+        self.view.prepare()
         crowds: dict[Crowd, list[Pair]] = {}
         for pair in pairs:
             if pair[1].crowd is not None:
@@ -61,6 +68,8 @@ class Plan:
         single: list[Turn] = [(*pair, None) for pair in pairs if pair[0] not in swept]
         self._lead = tuple(turn for turn in single if turn[0] < first)
         self._rest = tuple(turn for turn in single if turn[0] > first)
+        self.alone = bool(single)
+        """Whether there are candidates that are asked by themselves."""
 
     def turns(self, context: Context) -> Turns:
         return Turns(self, context)
@@ -69,12 +78,28 @@ class Plan:
 class _Members:
     """A crowd's members among the candidates."""
 
-    __slots__ = ("mask", "pairs", "sweep")
+    __slots__ = ("_views", "mask", "pairs", "sweep")
 
     def __init__(self, crowd: Crowd, pairs: Sequence[Pair]) -> None:
         self.pairs = tuple(pairs)
         self.mask = sum(1 << position for position, _ in pairs)
         self.sweep = crowd.sweep([policy.run for _, policy in pairs])
+        self._views: dict[tuple[int, ...], View | int] = {}
+        """Members asked about old objects → what they have to see, or how often that was."""
+
+    def view(self, numbers: tuple[int, ...], context: Context) -> View | None:
+        """What these members have to see of an old object, together; None until it is worth knowing."""
+        known = self._views.get(numbers, 0)
+        if isinstance(known, View):
+            return known
+        if len(self._views) >= _PATTERNS:
+            self._views.clear()
+        self._views[numbers] = known + 1
+        if known < _OFTEN:
+            return None
+        view = self._views[numbers] = together(self.pairs[number][1].view for number in numbers)
+        context.uncounted(view.prepare)
+        return view
 
 
 class Turns:
@@ -117,19 +142,24 @@ class Turns:
         while self._undecided:
             members, answers = self._undecided.pop()
             with contextlib.suppress(Exception):  # whoever is asked by itself meets it again
-                self._ask_before(members, [number for number, _ in answers])
+                self._ask_before(members, tuple([number for number, _ in answers]))
         return self._before
 
     def before(self, policy: Policy) -> Verdict | None:
         """What a candidate says of the object that an UPDATE replaces, if anything. Raises what `Policy.run` does."""
-        context = self._context.before()
+        context = self._context.before(self._plan.view)
         if context is None:
             return None
         context.check_deadline()
         return policy.run(context)
 
-    def _ask_before(self, members: _Members, numbers: Sequence[int]) -> None:
-        context = self._context.before()
+    def _view(self, members: _Members, numbers: tuple[int, ...]) -> View:
+        """What of the old object is decoded for these members: what they look at, unless more may be wanted soon."""
+        narrow = None if self._plan.alone else members.view(numbers, self._context)
+        return narrow or self._plan.view
+
+    def _ask_before(self, members: _Members, numbers: tuple[int, ...]) -> None:
+        context = self._context.before(self._view(members, numbers))
         answers = None if context is None else members.sweep(context, numbers)
         pairs, before = members.pairs, self._before
         for number in numbers:

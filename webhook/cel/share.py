@@ -20,7 +20,7 @@ from webhook.cel.env import Held
 from webhook.cel.error import CelError
 from webhook.cel.places import Places
 from webhook.cel.program import force
-from webhook.cel.reads import Path
+from webhook.cel.reads import Reads
 
 Key = tuple[Any, ...]
 _WORD = re.compile(r"[_a-zA-Z][_a-zA-Z0-9]*")
@@ -34,7 +34,7 @@ class Slot(msgspec.Struct):
     call: Callable[..., Any] | None = None
     bound: Bound | None = None
     """What it may cost; None: no telling."""
-    reads: frozenset[Path] = frozenset()
+    reads: Reads = Reads()
 
 
 class Shared:
@@ -56,8 +56,8 @@ class Shared:
         private = (params and "params" in words) or any(key[0] for _, key in needs)
         return (self.size + 1 if private else 0, name, text, needs)
 
-    def add(self, key: Key, held: Held, bound: Bound | None = None, reads: frozenset[Path] = frozenset()) -> Slot:
-        slot = self.slots[key] = Slot(self.size, held, bound=bound, reads=reads)
+    def add(self, key: Key, held: Held, bound: Bound | None = None, reads: Reads | None = None) -> Slot:
+        slot = self.slots[key] = Slot(self.size, held, bound=bound, reads=reads or Reads())
         self.by_number.append(slot)
         self.names.append(key[1])
         self.size += 1

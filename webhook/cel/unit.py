@@ -25,7 +25,7 @@ from webhook.cel.facts import analyse
 from webhook.cel.fold import fold
 from webhook.cel.parser import parse
 from webhook.cel.places import UNCOUNTED
-from webhook.cel.reads import Path, reads
+from webhook.cel.reads import Reads, reads
 from webhook.cel.recursion import room
 from webhook.cel.share import Key, Shared, Slot
 from webhook.cel.sure import sure
@@ -33,6 +33,7 @@ from webhook.cel.types import DYN, Type, unwrapped
 from webhook.cel.validate import validate
 from webhook.cel.versions import STORED, Version
 from webhook.errors import WouldblockError
+from webhook.paths import Path
 
 Returns = Literal["bool", "string", "audit", "any"]
 """Required static result type: `audit` is string or null."""
@@ -106,7 +107,7 @@ class Unit:
         self._namespace: dict[str, Any] = {}
         self._filename = ""
         self.reads: frozenset[Path] = frozenset()
-        """What all of it asks of the objects; empty if the unit is metered."""
+        """What all of it asks of the objects; nothing if the unit is metered."""
         self.calls: tuple[Callable[[Activation], Any], ...] = ()
         """The expressions as functions of an activation, which raise `program.FAULTS` for CEL errors: for callers that
         evaluate many units on one activation. Others use `start`."""
@@ -174,7 +175,7 @@ class _Compiled(msgspec.Struct, frozen=True):
     """What a variable of it would hold."""
     bound: Bound | None = None
     """What it may cost; None: no telling."""
-    reads: frozenset[Path] = frozenset()
+    reads: Reads = Reads()
 
 
 def compile_unit(
@@ -205,12 +206,12 @@ def compile_unit(
     known: dict[str, Held] = {}
 
     bounds: dict[str, tuple[int, Bound | None]] = {}
-    asked: frozenset[Path] = frozenset()
+    seen: dict[str, Reads] = {}
 
     def one(path: str, text: str, prefix: str, env: Env, returns: Returns, always: bool | None) -> _Compiled:
         try:
             with room():
-                return _compile(context, text, prefix, env, returns, bounds, version, always)
+                return _compile(context, text, prefix, env, returns, bounds, seen, version, always)
         except Failed as failed:
             errors.extend(_error(path, text, problem, version) for problem in failed.diagnostics)
         except RecursionError:
@@ -246,7 +247,7 @@ def compile_unit(
         context.variables[variable.name] = (slot.number, function)
         known[variable.name] = slot.held
         bounds[variable.name] = (slot.number, slot.bound)
-        asked |= slot.reads
+        seen[variable.name] = slot.reads
     context.places = None if metered else shared.places
     compiled = [
         one(
@@ -263,7 +264,9 @@ def compile_unit(
         raise CompileErrors(errors)
     unit = Unit(name, context.module.source(), expressions, [each.function for each in compiled], shared)
     unit.bounds = tuple(each.bound for each in compiled)
-    unit.reads = asked.union(*(each.reads for each in compiled))
+    unit.reads = frozenset().union(
+        *(each.paths for each in seen.values()), *(each.reads.paths | each.reads.value for each in compiled)
+    )
     unit._load(context.module.namespace)
     for slot, function in defined:
         slot.call = unit._namespace[function]
@@ -277,6 +280,7 @@ def _compile(
     env: Env,
     returns: Returns,
     variables: Variables,
+    seen: Mapping[str, Reads],
     version: Version,
     always: bool | None,
 ) -> _Compiled:
@@ -303,7 +307,7 @@ def _compile(
         write(context, checked, facts, prefix),
         held,
         bound(checked, facts, variables, always=always, uncounted=uncounted),
-        reads(checked),
+        reads(checked, seen),
     )
 
 

@@ -21,8 +21,8 @@ from webhook.manifest.layout import Layout
 from webhook.manifest.params import Params
 from webhook.manifest.sweeping import Fellows
 from webhook.policy import Policy
-from webhook.review import USUAL, WHOLE, is_sparse
 from webhook.state import EMPTY, State
+from webhook.view import view_of
 from webhook.yamlfile import Document, Steps, path_text
 
 
@@ -65,7 +65,7 @@ def build(
         run=run,
         prepare=run.prepare,
         crowd=Fellows(unit.shared, run.asked) if run.simple else None,
-        view=USUAL if all(is_sparse(path) for _, *path in unit.reads) else WHOLE,
+        view=view_of(unit.reads),
         bindings=tuple(binding.name for binding in ordered),
         namespace_match=_namespace_match(ordered),
         source=spec.document.file,

@@ -9,6 +9,8 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Final, NamedTuple
 from unittest.mock import patch
 
+from msgspec import Raw
+
 from tests.e2e.oracle.expressions import NAMESPACE, REQUEST, Node
 from tests.e2e.oracle.process import Oracle
 from webhook.cel import builtin
@@ -16,6 +18,7 @@ from webhook.cel.tagged import encode
 from webhook.cel.tariff import EXCEEDED
 from webhook.cel.types import Type
 from webhook.cel.unit import CompileErrors, EvalError, Expression, Inputs, Returns, Variable, compile_unit
+from webhook.view import WHOLE, view_of
 
 AGREE: Final = ""
 REFUSED: Final = "not supported yet"
@@ -76,17 +79,18 @@ class Question(NamedTuple):
         return json.dumps(asked)[:-1] + f', "object": {self.object}, "oldObject": {self.old or self.object}}}'
 
 
-def ours(question: Question) -> dict[str, Any]:
-    """Our answer, in the oracle's form. What Python raises, and no server says, is a `crash`."""
+def ours(question: Question, *, whole: bool = False) -> dict[str, Any]:
+    """Our answer, in the oracle's form, with what the expression asks for of the objects (`reads.py`) or with the
+    `whole` of them. What Python raises, and no server says, is a `crash`."""
     groups = builtin.GROUPS if question.typed else frozenset[str]()
     try:
         with patch.object(builtin, "GROUPS", groups):
-            return _ours(question)
+            return _ours(question, whole=whole)
     except Exception as error:
         return {"crash": f"{type(error).__name__}: {error}"}
 
 
-def _ours(question: Question) -> dict[str, Any]:
+def _ours(question: Question, *, whole: bool) -> dict[str, Any]:
     expression = Expression(
         path="expression",
         text=str(question.expression),
@@ -108,10 +112,15 @@ def _ours(question: Question) -> dict[str, Any]:
             ]
             or [IN_VARIABLE]
         }
+    view = WHOLE if whole else view_of(forms[0].reads)
+
+    def shown(text: str) -> Any:
+        return parsed(json.dumps(view.decode(Raw(text.encode()))))
+
     try:
         inputs = Inputs(
-            object=parsed(question.object),
-            old_object=parsed(question.old or question.object),
+            object=shown(question.object),
+            old_object=shown(question.old or question.object),
             request=REQUEST,
             namespace_object=NAMESPACE,
             params=question.params,

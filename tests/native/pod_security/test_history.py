@@ -13,6 +13,7 @@ from tests.native.pod_security.test_screen import ANNOTATIONS, CONTAINER, CONTAI
 from webhook.native.pod_security import PodSecurityConfig, policies
 from webhook.native.pod_security.admission import Case
 from webhook.policy import Context
+from webhook.view import WHOLE
 from webhook.workload import items
 
 POLICIES = policies(PodSecurityConfig())
@@ -52,7 +53,7 @@ def test_the_stored_object_is_judged_by_what_it_is(spec: Any, notes: Any, change
     asked = request(deployment(spec, notes), "Deployment", "UPDATE", old=deployment(old, old_notes))
     reviewing = context(asked)
     keys(reviewing)
-    before = reviewing.before()
+    before = reviewing.before(WHOLE)
     assert before is not None
     alone = context(asked).of_old_object()
     assert keys(before) == keys(alone)
@@ -63,7 +64,7 @@ def test_what_differs_only_in_images_is_judged_once() -> None:
     new, old = deployment({"containers": containers}, {}), deployment({"containers": [{"name": "a", "image": "2"}]}, {})
     reviewing = context(request(new, "Deployment", "UPDATE", old=old))
     keys(reviewing)
-    before = reviewing.before()
+    before = reviewing.before(WHOLE)
     assert before is not None
     keys(before)
     cases = [case for each in (reviewing, before) for case in each.memo.values() if isinstance(case, Case)]

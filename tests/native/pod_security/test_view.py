@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from tests.native.pod_security.test_policies import RESOURCES, request
 from tests.native.pod_security.test_screen import ANNOTATIONS, SPEC, oddly
-from webhook import review
+from webhook import review, view
 from webhook.bench import corpus
 from webhook.evaluate import evaluate
 from webhook.native.pod_security import PodSecurityConfig, policies
@@ -23,7 +23,7 @@ from webhook.workload import CONTAINER_LISTS, TEMPLATE_PATH, items
 
 CONFIG = PodSecurityConfig(exempt_runtime_classes=("kata",))
 SET = PolicySet(policies(CONFIG))
-WHOLE = PolicySet([msgspec.structs.replace(each, view=review.WHOLE) for each in policies(CONFIG)])
+WHOLE = PolicySet([msgspec.structs.replace(each, view=view.WHOLE) for each in policies(CONFIG)])
 OWNERS: dict[str, Any] = {
     "ownerReferences": oddly(st.just([{"kind": "ReplicaSet", "name": "r", "controller": True}])),
     "managedFields": st.just([]),

@@ -5,80 +5,41 @@ A field that a check looks at and that is not here is not there for it: `test_vi
 
 from __future__ import annotations
 
-from typing import Any, Final, TypedDict
+from collections.abc import Sequence
+from typing import Final
 
-import msgspec
-from msgspec import Raw
+from webhook.native.pod_security.host_probes_and_host_lifecycle import ACTIONS, HOOKS, PROBES
+from webhook.paths import Below, Path
+from webhook.view import view_of
+from webhook.workload import CONTAINER_LISTS, TEMPLATE_PATH
 
-from webhook.review import USUAL, Meta, View
+_CONTAINER: Final[Sequence[Path]] = (
+    ("name",),
+    ("image",),
+    ("securityContext",),
+    ("ports", Below.ELEMENT, "hostPort"),
+    *((probe, action, "host") for probe in PROBES for action in ACTIONS),
+    *(("lifecycle", hook, action, "host") for hook in HOOKS for action in ACTIONS),
+)
+_POD: Final = (
+    "hostNetwork",
+    "hostPID",
+    "hostIPC",
+    "hostUsers",
+    "os",
+    "runtimeClassName",
+    "securityContext",
+    "volumes",
+)
 
-
-class _Container(TypedDict, total=False):
-    name: Any
-    image: Any
-    securityContext: Any
-    ports: Any
-    livenessProbe: Any
-    readinessProbe: Any
-    startupProbe: Any
-    lifecycle: Any
-
-
-_Containers = list[_Container | None] | None
-
-
-class _PodSpec(TypedDict, total=False):
-    hostNetwork: Any
-    hostPID: Any
-    hostIPC: Any
-    hostUsers: Any
-    os: Any
-    runtimeClassName: Any
-    securityContext: Any
-    volumes: Any
-    initContainers: _Containers
-    containers: _Containers
-    ephemeralContainers: _Containers
-
-
-class _PodMeta(TypedDict, total=False):
-    annotations: Any
-
-
-class _Template(TypedDict, total=False):
-    metadata: _PodMeta | None
-    spec: _PodSpec | None
-
-
-class _JobSpec(TypedDict, total=False):
-    template: _Template | None
-
-
-class _JobTemplate(TypedDict, total=False):
-    spec: _JobSpec | None
-
-
-class _Spec(_PodSpec, total=False):
-    """Of a pod, or of what makes pods."""
-
-    template: _Template | None
-    jobTemplate: _JobTemplate | None
-
-
-class _Object(TypedDict, total=False):
-    metadata: Meta
-    spec: _Spec | None
-    template: _Template | None
-
-
-_decoder = msgspec.json.Decoder(_Object | None)
-
-
-def _decode(raw: Raw) -> Any:
-    try:
-        return _decoder.decode(raw)
-    except msgspec.ValidationError:  # nothing that an API server would write
-        return USUAL.decode(raw)
-
-
-POD: Final = View(0, _decode)
+POD: Final = view_of(
+    frozenset(
+        (*template, *path)
+        for template in TEMPLATE_PATH.values()
+        for path in (
+            ("metadata", "annotations"),
+            *(("spec", field) for field in _POD),
+            *(("spec", kind, Below.ELEMENT, *below) for kind in CONTAINER_LISTS for below in _CONTAINER),
+        )
+    )
+)
