@@ -133,7 +133,6 @@ class Case:
         if isinstance(unit, list):
             return {"compile_errors": unit}
         value = unit.start(self.inputs).value(0)
-        unit.close()
         if isinstance(value, EvalError):
             return {"error": value.text}
         return {"value": encode(value)}
@@ -325,7 +324,6 @@ def run_costs(name: str, folder: Path) -> Report:
         if isinstance(unit, list):
             continue
         value, cost = unit.start(case.inputs).measure(0)
-        unit.close()
         answer = {"error": value.text} if isinstance(value, EvalError) else {"value": encode(value)}
         if (not expected or judge(answer, expected) == PASS) and cost == wanted:
             passed += 1

@@ -129,8 +129,6 @@ def test_no_row_of_the_corpora_costs_more_than_its_bound(name: str, corpora: Pat
             what = broken(unit, metered, case.inputs)
             if what and not (what == "unbounded" and any(each in row["expr"] for each in UNBOUNDED)):
                 found[id] = f"{row['expr']}: {what}"
-            unit.close()
-            metered.close()
     assert not found, "\n".join(found.values())
     assert tried > 500
 
@@ -163,8 +161,6 @@ def test_no_generated_expression_costs_more_than_its_bound(corpora: Path) -> Non
             unbounded += what == "unbounded"
             if what and what != "unbounded":
                 found.append(f"{case.text}: {what}")
-            unit.close()
-            metered.close()
     assert not found, "\n".join(found)
     assert tried > GENERATED // 2
     assert unbounded < tried // 20

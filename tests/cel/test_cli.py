@@ -68,7 +68,7 @@ def test_errors_have_a_caret(capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_python_is_printed(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["cel", "eval", "object.a", "--python"]) == 0
-    assert capsys.readouterr().out.startswith("def e1(S):\n")
+    assert capsys.readouterr().out.startswith("def e1(S, k1=k1):\n")
 
 
 def test_json_lines(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

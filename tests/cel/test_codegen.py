@@ -5,7 +5,8 @@ from __future__ import annotations
 
 import re
 import threading
-from types import FunctionType, ModuleType
+import traceback
+from types import ModuleType
 from typing import Any
 
 import pytest
@@ -15,7 +16,7 @@ from webhook.cel.activation import Activation
 from webhook.cel.check import check
 from webhook.cel.codegen import Body
 from webhook.cel.context import Context
-from webhook.cel.emit import Module
+from webhook.cel.emit import COMMON, Module
 from webhook.cel.env import policy_env
 from webhook.cel.error import Crash
 from webhook.cel.facts import analyse
@@ -28,16 +29,16 @@ from webhook.cel.unit import EvalError, Expression, Inputs, compile_unit
 
 GOLDEN = {
     "1 + 2": """\
-def e1(S):
+def e1(S, k1=k1, k2=k2):
     return add_int(k1, k2)
 """,
     "object.spec.replicas > 2": """\
-def e1(S):
+def e1(S, k3=k3, k1=k1, k2=k2):
     o1 = S.object
     return (t1 > k3 if (t1 := o1[k1][k2]).__class__ is int else greater(t1, k3))
 """,
     "[has(object.spec) && object.spec.paused == true]": """\
-def h1(S):
+def h1(S, k1=k1, k2=k2):
     o1 = S.object
     f3 = None
     while True:
@@ -59,7 +60,7 @@ def h1(S):
     t1 = [t2]
     return t1
 
-def e1(S):
+def e1(S, k1=k1, k2=k2, h1=h1):
     o1 = S.object
     try:
         t1 = [((k1 in o1 if o1.__class__ is dict else has(o1, k1)) and (o1[k1][k2] is True))]
@@ -68,7 +69,7 @@ def e1(S):
     return t1
 """,
     "object.containers.all(c, has(c.image) && ['a/', 'b/'].exists(r, c.image.startsWith(r)))": """\
-def x1(S):
+def x1(S, k1=k1, k2=k2, k3=k3):
     o1 = S.object
     t1 = o1[k1]
     if t1.__class__ is not list: t1 = elements(t1)
@@ -118,7 +119,7 @@ def x1(S):
         if f3 is not None: raise CelError(f3)
     return t2
 
-def e1(S, k2=k2, k4=k4):
+def e1(S, k1=k1, k2=k2, k4=k4, x1=x1):
     o1 = S.object
     try:
         t1 = o1[k1]
@@ -136,7 +137,7 @@ def e1(S, k2=k2, k4=k4):
         return x1(S)
 """,
     "object.?a.?b.orValue('') in ['x', 'y']": """\
-def e1(S):
+def e1(S, k2=k2, k1=k1, k3=k3, k4=k4):
     o1 = S.object
     return ((t2 if (t2 := {path}) is not ABSENT else k3) in k4)
 """,
@@ -242,15 +243,14 @@ def test_no_local_has_the_name_of_something_in_the_module(metered: bool) -> None
     ]
     expressions = [Expression(path=f"e{at}", text=text) for at, text in enumerate(texts * 3)]
     unit = compile_unit(expressions, metered=metered)
-    held = unit._namespace
-    generated = [each for each in held.values() if isinstance(each, FunctionType)]
-    generated = [each for each in generated if each.__code__.co_filename.startswith("<cel")]
+    generated = unit._functions
     assert len(generated) > len(texts)
-    for each in generated:
+    for each in generated.values():
         code, defaults = each.__code__, each.__defaults__ or ()
         bound = code.co_varnames[code.co_argcount - len(defaults) : code.co_argcount]
-        assert all(held[name] is value for name, value in zip(bound, defaults, strict=True)), code.co_name
-        assert not set(code.co_varnames) - set(bound) & held.keys(), code.co_name
+        locals = set(code.co_varnames) - set(bound)
+        assert not locals & (COMMON.keys() | generated.keys()), code.co_name
+        assert not [name for name in (*code.co_names, *locals) if re.fullmatch("[kehxvq][0-9]+", name)], code.co_name
 
 
 def test_no_name_enters_the_source() -> None:
@@ -278,9 +278,9 @@ def exact(text: str, object: Any) -> Any:
     checked, _ = sure(checked, env)
     body = Body(context, checked, analyse(checked, folded), {}, exact=True)
     body.finish("e", body.value(checked.tree))
-    load(context.module.source(), context.module.namespace, "exact")
+    call = load(context.module.functions(), context.module.namespace)["e"]
     try:
-        return context.module.namespace["e"](Activation(Inputs(object=object)))
+        return call(Activation(Inputs(object=object)))
     except FAULTS as error:
         return EvalError(fault(error))
     except Crash as error:
@@ -339,16 +339,26 @@ def test_deep_and_long(text: str, value: Any, evaluate: Any) -> None:
 
 
 def test_a_traceback_shows_the_generated_line() -> None:
-    import linecache
+    unit = compile_unit([Expression(path="x", text="object.a.seen_by_nobody_else")])
+    with pytest.raises(KeyError) as raised:
+        unit.calls[0](Activation(Inputs(object={"a": {}})))
+    shown = "".join(traceback.format_exception(raised.value))
+    assert "return o1[k1][k2]" in shown and 'File "<cel ' in shown
 
-    unit = compile_unit([Expression(path="x", text="object.a")], name="my-policy")
-    unit.start(Inputs(object={"a": 1}))
-    shown = [name for name in linecache.cache if name.startswith("<cel my-policy ")]
-    assert len(shown) == 1
-    linecache.checkcache(shown[0])
-    assert linecache.getline(shown[0], 1) == "def e1(S):\n"
-    unit.close()
-    assert shown[0] not in linecache.cache
+
+def test_what_differs_in_constants_alone_shares_its_code() -> None:
+    texts = [f"object.a.exists(x, has(x.b) && x.b.startsWith('{each}'))" for each in ("one", "two", "three")]
+    units = [compile_unit([Expression(path="x", text=text)], name=text) for text in texts]
+    assert len({unit.calls[0].__code__ for unit in units}) == 1
+    for each in ("one", "two", "none"):
+        found = [unit.start(Inputs(object={"a": [{"b": each}]})).value(0) for unit in units]
+        assert found == [each == other for other in ("one", "two", "three")]
+    errors = [compile_unit([Expression(path="x", text=f"object.{key}.z")]) for key in ("first", "second")]
+    assert errors[0].calls[0].__code__ is errors[1].calls[0].__code__
+    assert [unit.start(Inputs(object={})).value(0) for unit in errors] == [
+        EvalError("no such key: first"),
+        EvalError("no such key: second"),
+    ]
 
 
 def test_one_unit_from_many_threads() -> None:

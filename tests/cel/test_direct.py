@@ -138,7 +138,7 @@ expressions = st.one_of(
 @settings(max_examples=500, deadline=None)
 def test_both_forms_agree(text: str, each: list[Any]) -> None:
     unit = compile_unit([Expression(path="x", text=text)])
-    exact = unit._namespace.get("x1")
+    exact = unit._functions.get("x1")
     assert exact is not None or "(e, " not in text
     for held in each:
         inputs = Inputs(object=held)
@@ -170,7 +170,7 @@ def test_what_is_kept_for_others_is_what_they_would_find(texts: list[str], held:
             near = text.replace("object.s.t.", "object.").replace("variables.v.", "object.")
             value = other if "variables.w." in text else held
             alone = compile_unit([Expression(path="x", text=near.replace("variables.w.", "object."))])
-            exact = alone._namespace.get("x1", alone.calls[0])
+            exact = alone._functions.get("x1", alone.calls[0])
             told = outcome(exact, alone.activation(Inputs(object=value)))
             assert outcome(call, together) == told, unit.source
         together.forget()
@@ -244,7 +244,7 @@ def test_what_runs_over_what_it_asks_for_decides_the_same(texts: list[str], held
     together = unit.activation(Inputs(object=value))
     for text, call in zip(far, unit.calls, strict=True):
         alone = compile_unit([Expression(path="x", text=text)])
-        exact = alone._namespace.get("x1", alone.calls[0])
+        exact = alone._functions.get("x1", alone.calls[0])
         assert outcome(call, together) == outcome(exact, alone.activation(Inputs(object=value))), unit.source
 
 
@@ -315,7 +315,7 @@ def test_no_more_turns_run_than_were_granted(text: str) -> None:
     """Loops that are none in Python count as what they are: the exact form needs no more than the direct one."""
     unit = compile_unit([Expression(path="x", text=text)])
     least = [0, 0]
-    for which, call in enumerate((unit._namespace["x1"], unit.calls[0])):
+    for which, call in enumerate((unit._functions["x1"], unit.calls[0])):
         while True:
             activation = unit.activation(Inputs(object={"l": ["z1", "z2"]}))
             activation.left, activation.spare = grant(least[which])

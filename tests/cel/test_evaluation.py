@@ -233,9 +233,8 @@ def test_a_fault_in_our_own_code_is_no_cel_error() -> None:
     """A `KeyError` that no generated subscript raised must not become `no such key`."""
     from webhook.cel.program import fault, load
 
-    namespace: dict[str, Any] = {"broken": {}.__getitem__}
-    load("def f():\n    return broken('x')\n", namespace, "test")
+    source = "def f(S, broken=broken):\n    return broken('x')\n"
     with pytest.raises(KeyError) as raised:
-        namespace["f"]()
+        load({"f": source}, {"broken": {}.__getitem__})["f"](None)
     with pytest.raises(KeyError):
         fault(raised.value)

@@ -48,7 +48,6 @@ def attempt(text: str) -> None:
         return
     if not isinstance(value, EvalError):
         plain(encode(value))
-    unit.close()
 
 
 @settings(max_examples=200, deadline=None)
@@ -106,9 +105,7 @@ def test_well_formed_expressions_and_both_forms(text: str) -> None:
             unit = compile_unit([Expression(path="x", text=made)])
         except CompileErrors:
             return None
-        found = unit.start(Inputs(object=OBJECT)).value(0)
-        unit.close()
-        return found
+        return unit.start(Inputs(object=OBJECT)).value(0)
 
     plainly = value(f"dyn({text}) == true")
     if plainly is None:
@@ -139,8 +136,6 @@ def test_the_metered_form_agrees(text: str) -> None:
         assert one == other
     else:
         assert encode(one) == encode(other)
-    fast.close()
-    metered.close()
 
 
 INT64 = st.integers(INT_MIN, INT_MAX)

@@ -59,7 +59,6 @@ def test_the_corpora_by_the_trace_form(name: str, corpora: Path) -> None:
         if isinstance(unit, list):
             continue
         assert traced(tracing(case), case.inputs) == compiled(unit, case.inputs), case.text
-        unit.close()
         seen += 1
     assert seen > 40
 
@@ -73,7 +72,6 @@ def test_generated_expressions_by_the_trace_form(text: str) -> None:
         return
     inputs = Inputs(object=OBJECT)
     assert traced(TraceUnit([Expression(path="x", text=text)]), inputs) == compiled(unit, inputs)
-    unit.close()
 
 
 def same(one: Node, other: Node) -> bool:

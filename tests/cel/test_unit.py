@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import linecache
 import weakref
 from typing import Any
 
@@ -114,13 +115,18 @@ def test_the_deadline_is_looked_at_inside_loops(text: str) -> None:
     assert clock.looks == 6
 
 
-def test_a_closed_unit_frees_its_code() -> None:
-    unit = unit_of("object.a.all(x, x > 1)", variables={"v": "object"})
-    call = weakref.ref(unit._namespace["e1"])
+def test_the_code_of_a_unit_is_freed_with_it() -> None:
+    """A frozen heap is not collected: a replaced policy set must hold itself by no cycle."""
+    unit = unit_of("object.a.all(x, x > 1 && x.y.z == 7)", variables={"v": "object"})
+    unit.start(Inputs(object={"a": [{}]})).value(0)
+    call, code = weakref.ref(unit.calls[0]), weakref.ref(unit.calls[0].__code__)
+    shown = unit.calls[0].__code__.co_filename
+    assert shown in linecache.cache
     gc.disable()
     try:
-        unit.close()
-        assert call() is None, "a cycle keeps the generated module"
+        del unit
+        assert call() is None and code() is None, "a cycle keeps the generated code"
+        assert shown not in linecache.cache
     finally:
         gc.enable()
 

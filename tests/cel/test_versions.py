@@ -17,7 +17,7 @@ LISTS = ("[1].distinct()", "[[1]].flatten()", "[1].sort()", "[1].sortBy(x, x)", 
 
 def wrong(text: str, version: Version) -> list[str]:
     try:
-        compile_unit([Expression(path="x", text=text)], version=version).close()
+        compile_unit([Expression(path="x", text=text)], version=version)
     except CompileErrors as failed:
         return [f"{each.message}|{each.hint}" for each in failed.errors]
     return []

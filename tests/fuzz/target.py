@@ -42,11 +42,7 @@ def one(data: bytes) -> None:
     if isinstance(fast, list) or isinstance(metered, list):
         assert fast == metered, f"the forms do not refuse the same: {fast}, {metered}"
         return
-    try:
-        _same(fast, metered)
-    finally:
-        fast.close()
-        metered.close()
+    _same(fast, metered)
 
 
 def _compiled(variables: list[str], expression: str, returns: Returns, *, metered: bool) -> Unit | list[Any]:

@@ -230,4 +230,4 @@ def test_files_are_let_go_of_while_policies_are_built(tmp_path: Path) -> None:
     finally:
         tracemalloc.stop()
     assert len(loaded.policies) == 100
-    assert most < 1.4 * kept, f"{kept=} {most=}"
+    assert most < 1.6 * kept, f"{kept=} {most=}"

@@ -9,7 +9,7 @@ a decision, `direct.py` writes the fast form.)
 `has(object.spec) && object.spec.replicas > 5 ? 'many' : 'few'` becomes (`k1` to `k5` are `'spec'`, `'replicas'`, `5`
 and the two texts):
 
-    def e1(S):
+    def e1(S, k4=k4, k1=k1, k3=k3, k2=k2, k5=k5, h1=h1):
         o1 = S.object
         try:
             t1 = (

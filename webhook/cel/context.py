@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING, Any, Final
 
 from webhook.cel.activation import UNSET
 from webhook.cel.dispatch import dispatcher
-from webhook.cel.emit import Module
-from webhook.cel.error import CelError
+from webhook.cel.emit import COMMON, Module
+from webhook.cel.error import CelError, Crash
 from webhook.cel.overload import Overload
 from webhook.cel.program import FAULTS, fault, force, settle
+from webhook.cel.runtime import Unsure
 from webhook.cel.values import ABSENT, NONE, Optional
 
 if TYPE_CHECKING:
@@ -22,6 +23,20 @@ METHODS: Final = {
     "authorizer": "authorizer",
     "authorizer.requestResource": "authorizer",
 }
+
+COMMON.update(
+    FAULTS=FAULTS,
+    CelError=CelError,
+    Crash=Crash,
+    Unsure=Unsure,
+    UNSET=UNSET,
+    ABSENT=ABSENT,
+    NONE=NONE,
+    Optional=Optional,
+    fault=fault,
+    settle=settle,
+    force=force,
+)
 
 
 class Context:
@@ -37,16 +52,6 @@ class Context:
         self.metered = False
         """Whether functions count what they cost (`meter.py`)."""
         self.dispatchers: dict[Any, Callable[..., Any]] = {}
-        for call in (fault, settle, force):
-            module.helper(call)
-        module.namespace |= {
-            "FAULTS": FAULTS,
-            "CelError": CelError,
-            "UNSET": UNSET,
-            "ABSENT": ABSENT,
-            "NONE": NONE,
-            "Optional": Optional,
-        }
 
     def dispatcher(self, rows: tuple[Overload, ...]) -> Callable[..., Any]:
         """The choice among the overloads that the checker left open: one is only tested, several are all tried."""

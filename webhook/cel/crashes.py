@@ -7,7 +7,6 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from webhook.cel.emit import Module
-from webhook.cel.error import Crash
 from webhook.cel.facts import operands
 from webhook.cel.metering import FAILED
 from webhook.cel.tree import Call, Node
@@ -19,7 +18,6 @@ if TYPE_CHECKING:
 def caught(module: Module, inner: str, prefix: str) -> str:
     """A function that ends the server's panics, which pass through the absorbing operators of `inner`."""
     name = module.name(prefix)
-    module.namespace["Crash"] = Crash
     lines = [f"def {name}(S):", "    try:", f"        return {inner}(S)"]
     module.function([*lines, "    except Crash as crash:", "        raise CelError(crash.text) from None"])
     return name

@@ -9,7 +9,7 @@ would not have evaluated either.
 
 `object.spec.containers.all(c, has(c.image) && !c.image.endsWith(':latest'))` becomes
 
-    def e1(S, k3=k3, k4=k4):
+    def e1(S, k1=k1, k2=k2, k3=k3, k4=k4, x1=x1):
         o1 = S.object
         try:
             t1 = o1[k1]
@@ -30,7 +30,6 @@ would not have evaluated either.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, Final
@@ -80,7 +79,6 @@ def _decides(checked: Checked, facts: dict[int, Facts], node: Node) -> bool:
 
 def generate_direct(context: Context, checked: Checked, facts: dict[int, Facts], prefix: str) -> str:
     """Writes the functions of one expression, direct and exact, into the module; returns the name of the first."""
-    context.module.namespace["Unsure"] = runtime.Unsure
     name = context.module.name(prefix)
     exact = generate(context, checked, facts, "x", exact=True)
     form = _Direct(context, checked, facts, {})
@@ -94,9 +92,6 @@ def generate_direct(context: Context, checked: Checked, facts: dict[int, Facts],
     tail = [f"        return {result}", "    except FAULTS:", f"        return {exact}(S)"]
     context.module.function([*head, *form.body.out.lines, *tail])
     return name
-
-
-_CONSTANT: Final = re.compile(r"\bk[0-9]+\b")
 
 
 class _Direct:
@@ -122,11 +117,10 @@ class _Direct:
         self._counted = False
         """Whether a loop around counts the turns of those that are none in Python."""
         self._looped = looped
-        self._often: dict[str, None] = {}
         """Constants that loops ask for, as defaults of parameters: a local is at hand sooner than a global."""
 
     def parameters(self) -> str:
-        return ", ".join(["S", *self.body.used, *(f"{name}={name}" for name in self._often)])
+        return ", ".join(["S", *self.body.used])
 
     def heads(self) -> list[str]:
         return [f"    {python} = S.{attribute}" for attribute, python in self.body.roots.items()]
@@ -237,12 +231,9 @@ class _Direct:
 
     @contextmanager
     def _each(self, element: str, over: str) -> Iterator[None]:
-        lines = self.body.out.lines
-        start = len(lines)
         with self._inside(f"for {element} in {over}:"):
             self._counted = True
             yield
-        self._often |= dict.fromkeys(_CONSTANT.findall("\n".join(lines[start:])))
 
     def _counted_range(self, node: Fold, turns: int) -> tuple[str, str]:
         """What a loop runs over: its value, and that as a list."""

@@ -2,13 +2,24 @@
 
 `Module.constant` and `Module.helper` are the only ways for a value to be named in generated source, and names are made
 from numbers: no text of a policy can reach it.
+
+What a function names of its module are parameters of it with a default, so that functions that differ in nothing but
+constants are the same text, and share their code.
 """
 
 from __future__ import annotations
 
+import builtins
+import re
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, Final
+
+COMMON: Final[dict[str, Any]] = {"__builtins__": builtins}
+"""What is called the same in all modules, by name: helpers that are functions or classes of our own modules."""
+
+_NAME: Final = re.compile(r"(?<![\w.])[A-Za-z_]\w*")
 
 
 class Module:
@@ -16,6 +27,7 @@ class Module:
 
     def __init__(self) -> None:
         self.namespace: dict[str, Any] = {}
+        """Constants, and helpers that are not in `COMMON`, by name."""
         self._constants: dict[Any, str] = {}
         self._helpers: dict[Any, str] = {}
         self._functions: list[list[str]] = []
@@ -42,18 +54,35 @@ class Module:
         """The name under which generated code calls one of our own functions."""
         name = self._helpers.get(call)
         if name is None:
-            name = getattr(call, "__name__", "call")
-            if not name.isidentifier() or name in self.namespace:
+            name = _common(call)
+            if not name:
                 name = self.name("call_")
+                self.namespace[name] = call
             self._helpers[call] = name
-            self.namespace[name] = call
         return name
 
     def function(self, lines: list[str]) -> None:
+        """Its first line is its head."""
         self._functions.append(lines)
 
-    def source(self) -> str:
-        return "\n\n".join("\n".join(lines) for lines in self._functions) + "\n"
+    def functions(self) -> dict[str, str]:
+        """Name → source; who is called stands before who calls."""
+        found: dict[str, str] = {}
+        for head, *lines in self._functions:
+            body = "\n".join([*lines, ""])
+            name, parameters = head[len("def ") : -len("):")].split("(")
+            needed = [each for each in dict.fromkeys(_NAME.findall(body)) if each in self.namespace or each in found]
+            bound = ", ".join([parameters, *(f"{each}={each}" for each in needed)])
+            found[name] = f"def {name}({bound}):\n{body}"
+        return found
+
+
+def _common(call: Callable[..., Any]) -> str:
+    """The name that a helper has in all modules; empty for what was made for one, and for a second of a name."""
+    name: str = getattr(call, "__qualname__", "")
+    if not name.isidentifier() or getattr(sys.modules.get(call.__module__), name, None) is not call:
+        return ""
+    return name if COMMON.setdefault(name, call) is call else ""
 
 
 class Writer:

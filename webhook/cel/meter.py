@@ -17,7 +17,7 @@ from typing import Any, Final
 from webhook.cel import meter_loops, meter_steps, runtime
 from webhook.cel.check import Checked
 from webhook.cel.context import Context
-from webhook.cel.emit import Writer
+from webhook.cel.emit import COMMON, Writer
 from webhook.cel.equality import hashed_member, member
 from webhook.cel.facts import NOT_CONSTANT, Facts, children, hashes, in_list, may_not_hash, one_by_one, operands
 from webhook.cel.library.messages import optional_field
@@ -54,7 +54,6 @@ from webhook.cel.tree import (
     SortBy,
 )
 from webhook.cel.typed import call_of
-from webhook.cel.values import ABSENT, NONE, Optional
 
 _DEPTH: Final = 5
 
@@ -327,4 +326,4 @@ _EMIT: Final[dict[type, Any]] = {
     Message: Meter.message,
     Literal: lambda meter, node: meter.module.constant(node.value),
 }
-NAMES: Final = {"Failure": Failure, "ABSENT": ABSENT, "NONE": NONE, "Optional": Optional}
+COMMON["Failure"] = Failure

@@ -1,5 +1,4 @@
-"""Generated source to functions: the only `compile` and `exec` of the code base, and what an exception in generated
-code means.
+"""Generated source to functions: the only `compile` of the code base, and what an exception in generated code means.
 
 Running generated code is safe because no text of a policy enters it: names are made from numbers, literals live
 in a constant pool (`tests/cel/test_injection.py`).
@@ -10,10 +9,13 @@ from __future__ import annotations
 import itertools
 import linecache
 import re
-from collections.abc import Callable
-from types import CodeType, TracebackType
+import weakref
+from collections.abc import Callable, Mapping
+from types import CodeType, FunctionType, TracebackType
 from typing import Any, Final
+from weakref import WeakValueDictionary
 
+from webhook.cel.emit import COMMON
 from webhook.cel.error import CelError
 from webhook.cel.printed import printed
 from webhook.cel.values import Optional, key_from
@@ -25,28 +27,42 @@ _PREFIX: Final = "<cel "
 _SUBSCRIPT: Final = re.compile(r"\[([a-z]+[0-9]+)\]\Z")
 
 _sources: dict[str, list[str]] = {}
-_positions: dict[CodeType, list[tuple[int | None, int | None, int | None, int | None]]] = {}
+_positions: dict[str, list[tuple[int | None, int | None, int | None, int | None]]] = {}
+_codes: WeakValueDictionary[str, CodeType] = WeakValueDictionary()
+"""Source of a function → its code: expressions that differ in nothing but constants share it."""
 
 
 _numbers = itertools.count(1)
 
 
-def load(source: str, namespace: dict[str, Any], name: str) -> str:
-    """Runs the module `source` in `namespace`; returns its file name, which holds `name` and shows in tracebacks."""
-    filename = f"{_PREFIX}{name} {next(_numbers)}>"
+def load(functions: Mapping[str, str], namespace: Mapping[str, Any]) -> dict[str, Callable[..., Any]]:
+    """The functions with these sources, by name, over what they name of `namespace` and of one another."""
+    names = dict(namespace)
+    for name, source in functions.items():
+        code = _codes.get(source) or _compiled(source)
+        arguments = code.co_varnames[: code.co_argcount]
+        # Parameters without a default come first; whoever calls gives them.
+        defaults = tuple([names[each] for each in arguments if each in names])
+        names[name] = FunctionType(code, COMMON, name, defaults)
+    return {name: names[name] for name in functions}
+
+
+def _compiled(source: str) -> CodeType:
+    filename = f"{_PREFIX}{next(_numbers)}>"
     lines = _sources[filename] = source.splitlines(keepends=True)
     # linecache.checkcache keeps entries whose second field is None.
     linecache.cache[filename] = (len(source), None, lines, filename)
-    exec(compile(source, filename, "exec"), namespace)  # noqa: S102
-    return filename
+    module = compile(source, filename, "exec")
+    code: CodeType = next(each for each in module.co_consts if isinstance(each, CodeType))
+    _codes[source] = code
+    weakref.finalize(code, _forget, filename).atexit = False
+    return code
 
 
-def unload(filename: str) -> None:
-    """Forgets the source of a module whose functions will not run again."""
+def _forget(filename: str) -> None:
     linecache.cache.pop(filename, None)
     _sources.pop(filename, None)
-    for code in [code for code in _positions if code.co_filename == filename]:
-        del _positions[code]
+    _positions.pop(filename, None)
 
 
 def fault(error: BaseException) -> str:
@@ -81,11 +97,9 @@ def fault(error: BaseException) -> str:
 def _subscript(trace: TracebackType) -> tuple[Any] | None:
     """The key of the subscript that the traceback's frame was at, or `None` if it was at something else."""
     code = trace.tb_frame.f_code
-    positions = _positions.get(code)
+    positions = _positions.get(code.co_filename)
     if positions is None:
-        if len(_positions) > 4096:
-            _positions.clear()
-        positions = _positions[code] = list(code.co_positions())
+        positions = _positions[code.co_filename] = list(code.co_positions())
     line, end_line, start, end = positions[trace.tb_lasti // 2]
     if line is None or line != end_line or end is None or start is None:
         return None

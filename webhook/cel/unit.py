@@ -95,27 +95,21 @@ class Unit:
     """
 
     def __init__(
-        self, name: str, source: str, expressions: Sequence[Expression], functions: Sequence[str], shared: Shared
+        self, name: str, module: Module, expressions: Sequence[Expression], functions: Sequence[str], shared: Shared
     ) -> None:
         self.name = name
-        self.source = source
+        written = module.functions()
+        self.source = "\n".join(written.values())
         self.expressions = tuple(expressions)
-        self._names = tuple(functions)
         self.shared = shared
         self.bounds: tuple[Bound | None, ...] = ()
         """What each expression may cost; None: no telling. Empty if the unit is metered."""
-        self._namespace: dict[str, Any] = {}
-        self._filename = ""
+        self._functions = program.load(written, module.namespace)
         self.reads: frozenset[Path] = frozenset()
         """What all of it asks of the objects; nothing if the unit is metered."""
-        self.calls: tuple[Callable[[Activation], Any], ...] = ()
+        self.calls: tuple[Callable[[Activation], Any], ...] = tuple([self._functions[name] for name in functions])
         """The expressions as functions of an activation, which raise `program.FAULTS` for CEL errors: for callers that
         evaluate many units on one activation. Others use `start`."""
-
-    def _load(self, namespace: dict[str, Any]) -> None:
-        self._namespace = namespace
-        self._filename = program.load(self.source, namespace, self.name)
-        self.calls = tuple(namespace[name] for name in self._names)
 
     def start(self, inputs: Inputs) -> Evaluation:
         """A new evaluation with fresh variables."""
@@ -124,13 +118,6 @@ class Unit:
     def activation(self, inputs: Inputs) -> Activation:
         """Inputs and empty memory for this unit, and for all that were compiled into the same `Shared`."""
         return Activation(inputs, self.shared.size, len(self.shared.places))
-
-    def close(self) -> None:
-        """Frees the generated module. A namespace and its functions hold each other, and a frozen heap is not
-        collected, so a replaced policy set would stay for ever."""
-        self.calls = ()
-        self._namespace.clear()
-        program.unload(self._filename)
 
 
 class Evaluation:
@@ -199,10 +186,7 @@ def compile_unit(
     errors: list[CompileError] = []
     context = Context(Module(), Version(version.minor).functions)
     if metered:
-        from webhook.cel import meter  # most policies never come to it
-
         context.metered = True
-        context.module.namespace |= meter.NAMES
     known: dict[str, Held] = {}
 
     bounds: dict[str, tuple[int, Bound | None]] = {}
@@ -262,14 +246,13 @@ def compile_unit(
     ]
     if errors:
         raise CompileErrors(errors)
-    unit = Unit(name, context.module.source(), expressions, [each.function for each in compiled], shared)
+    unit = Unit(name, context.module, expressions, [each.function for each in compiled], shared)
     unit.bounds = tuple(each.bound for each in compiled)
     unit.reads = frozenset().union(
         *(each.paths for each in seen.values()), *(each.reads.paths | each.reads.value for each in compiled)
     )
-    unit._load(context.module.namespace)
     for slot, function in defined:
-        slot.call = unit._namespace[function]
+        slot.call = unit._functions[function]
     return unit
 
 

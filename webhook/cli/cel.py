@@ -241,8 +241,6 @@ def evaluated(request: dict[str, Any], version: Version) -> dict[str, Any]:
             answer["error"] = value.text
         else:
             answer["value"] = encode(value)
-    finally:
-        unit.close()
     return answer | {"cost": cost}
 
 
@@ -265,7 +263,6 @@ def _python(request: dict[str, Any], version: Version) -> int:
         _print_errors([_text(error) for error in failed.errors], request["expression"])
         return cli.FAILED
     print(unit.source, end="")
-    unit.close()
     return cli.FINE
 
 

@@ -117,24 +117,20 @@ def _ours(question: Question, *, whole: bool) -> dict[str, Any]:
     def shown(text: str) -> Any:
         return parsed(json.dumps(view.decode(Raw(text.encode()))))
 
-    try:
-        inputs = Inputs(
-            object=shown(question.object),
-            old_object=shown(question.old or question.object),
-            request=REQUEST,
-            namespace_object=NAMESPACE,
-            params=question.params,
-        )
-        found = _answer(forms[0].start(inputs).value(0))
-        for metered in forms[1:]:
-            value, cost = metered.start(inputs).measure(0)
-            counted = _answer(value)
-            if EXCEEDED in counted.get("error", ""):
-                found = counted  # what may cost that much is never left to the form that does not count
-            found |= {"cost": cost} if canonical(counted) == canonical(found) else {"metered": counted}
-    finally:
-        for form in forms:
-            form.close()
+    inputs = Inputs(
+        object=shown(question.object),
+        old_object=shown(question.old or question.object),
+        request=REQUEST,
+        namespace_object=NAMESPACE,
+        params=question.params,
+    )
+    found = _answer(forms[0].start(inputs).value(0))
+    for metered in forms[1:]:
+        value, cost = metered.start(inputs).measure(0)
+        counted = _answer(value)
+        if EXCEEDED in counted.get("error", ""):
+            found = counted  # what may cost that much is never left to the form that does not count
+        found |= {"cost": cost} if canonical(counted) == canonical(found) else {"metered": counted}
     return found
 
 
@@ -146,7 +142,7 @@ def compiles(text: str, variables: Sequence[tuple[str, str]]) -> bool:
     """Whether this can be a variable after these. Params are declared."""
     named = [Variable(name=name, path=name, text=other) for name, other in (*variables, ("it", text))]
     try:
-        compile_unit([], variables=named, params=True).close()
+        compile_unit([], variables=named, params=True)
     except Exception:  # a crash is found and told where it is the expression itself
         return False
     return True
