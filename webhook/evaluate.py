@@ -7,17 +7,16 @@ injected. Raises nothing for any request: what goes wrong inside a policy is tha
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 import msgspec
 
 from webhook.errors import DeadlineExceeded, NeedsState, NotComparable
 from webhook.exemptions import NO_EXEMPTIONS, Exemptions
-from webhook.policy import PASS, Context, Exempted, Finding, Outcome, Policy, Verdict
+from webhook.policy import PASS, Context, Exempted, Finding, Outcome
 from webhook.policyset import PolicySet
 from webhook.review import Request
 from webhook.state import EMPTY, State
-from webhook.sweep import Turns
 from webhook.workload import owner
 
 BUDGET = 0.005
@@ -75,10 +74,7 @@ def evaluate(
             if verdict is PASS:
                 continue
         if verdict.findings:
-            if verdict.again and turns.history().get(position) is verdict:
-                findings += verdict.again
-            else:
-                findings += _with_history(verdict, turns, position, policy)
+            findings += turns.findings(position, policy, verdict)
         if verdict.annotations:
             annotations += [(policy.id, key, value) for key, value in verdict.annotations]
         if verdict.notes:
@@ -103,22 +99,3 @@ def evaluate(
         owner=controller,
         snapshot=state.digest,
     )
-
-
-def _with_history(verdict: Verdict, turns: Turns, position: int, policy: Policy) -> Sequence[Finding]:
-    """The findings, marked as pre-existing where the old object violates the same in at least the same parts."""
-    try:
-        history = turns.history()
-        before = history[position] if position in history else turns.before(policy)
-    except Exception:  # the question is only how to sort: without an answer the finding counts as new
-        return verdict.findings
-    if before is None or not before.findings:
-        return verdict.findings
-    known = {(each.binding, each.index): each.keys for each in before.findings}
-    return [_marked(finding, known.get((finding.binding, finding.index))) for finding in verdict.findings]
-
-
-def _marked(finding: Finding, old_keys: tuple[str, ...] | None) -> Finding:
-    if old_keys is None or (finding.keys and not set(finding.keys).issubset(old_keys)):
-        return finding
-    return finding.before()

@@ -121,8 +121,6 @@ class Verdict(Struct, frozen=True, kw_only=True):
     """The policy's own `auditAnnotations`, (key, value) as the API server would publish them."""
     notes: tuple[tuple[str, str], ...] = ()
     """Facts about how the verdict came about, recorded in `reviewed`, e.g. (`pss`, `restricted:latest/label`)."""
-    again: tuple[Finding, ...] = ()
-    """Of a verdict that is given many times: the findings when the old object gets the very same one."""
 
 
 PASS = Verdict()

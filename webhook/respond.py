@@ -73,7 +73,8 @@ def warnings_for(findings: Iterable[Finding], subject: str) -> list[str]:
     if len(told) > 1:
         told.sort(key=_POLICY)  # which they mostly are already
         told.sort(key=_RANK)
-        told = list({(each.policy, each.message): each for each in told}.values())
+        if len(set(map(_POLICY, told))) < len(told):
+            told = list({(each.policy, each.message): each for each in told}.values())
     return _fit(told, subject)
 
 

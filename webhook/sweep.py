@@ -7,14 +7,14 @@ verdict is; only who is left is asked by its own `run`. Order and outcome are th
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from operator import itemgetter
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from webhook.view import View, together
 
 if TYPE_CHECKING:
-    from webhook.policy import Context, Policy, Verdict
+    from webhook.policy import Context, Finding, Policy, Verdict
 
 Pair = tuple[int, "Policy"]
 """Position in the set, policy."""
@@ -22,22 +22,32 @@ Pair = tuple[int, "Policy"]
 Turn = tuple[int, "Policy", "Verdict | None"]
 """Position in the set, policy, and its verdict where that is known: else it is to be asked."""
 
-Answer = tuple[int, "Verdict | None"]
-"""A member's number, and its verdict where that is known."""
-
-
 _PATTERNS = 256
 """Groups of members that were asked about old objects, and are remembered."""
 _OFTEN = 16
 """Times after which a group gets a decoder of its own: making one takes as long as it saves in a few dozen reviews."""
 
 
-class Sweep(Protocol):
-    """Asks the members together. Raises nothing."""
+class Answers(NamedTuple):
+    """What those members say that may not pass; all others match the request and pass."""
 
-    def __call__(self, context: Context, among: Sequence[int] | None = None, /) -> Sequence[Answer] | None:
-        """The members, or those `among` them, that may not pass; all others match the request and pass. None: the
-        request is no member's business."""
+    numbers: tuple[int, ...]
+    """Who they are."""
+    verdicts: Sequence[Verdict | None]
+    """Of each; None: it is to be asked by itself."""
+    told: Any = None
+    """What the crowd knows about them besides."""
+
+
+class Sweep(Protocol):
+    """Asks the members together."""
+
+    def __call__(self, context: Context, /) -> Answers | None:
+        """None: the request is no member's business. Raises nothing."""
+
+    def before(self, answers: Answers, context: Context, /) -> Sequence[Sequence[Finding] | None]:
+        """The findings of each answer, marked as pre-existing where the object that an UPDATE replaces (`context` is
+        about that one) violates the same; None where that is not known. Raises what is wrong with the object."""
 
 
 class Crowd(Protocol, Hashable):
@@ -75,46 +85,53 @@ class Plan:
         return Turns(self, context)
 
 
+class _Group:
+    """Some of the members of a crowd."""
+
+    __slots__ = ("policies", "positions", "times", "view")
+
+    def __init__(self, pairs: Sequence[Pair]) -> None:
+        self.positions = tuple([position for position, _ in pairs])
+        self.policies = tuple([policy for _, policy in pairs])
+        self.times = 0
+        """They were asked about an old object, while they had no view of their own."""
+        self.view: View | None = None
+        """What they have to see of one."""
+
+
 class _Members:
     """A crowd's members among the candidates."""
 
-    __slots__ = ("_views", "mask", "pairs", "sweep")
+    __slots__ = ("_groups", "mask", "pairs", "sweep")
 
     def __init__(self, crowd: Crowd, pairs: Sequence[Pair]) -> None:
         self.pairs = tuple(pairs)
         self.mask = sum(1 << position for position, _ in pairs)
         self.sweep = crowd.sweep([policy.run for _, policy in pairs])
-        self._views: dict[tuple[int, ...], View | int] = {}
-        """Members asked about old objects → what they have to see, or how often that was."""
+        self._groups: dict[tuple[int, ...], _Group] = {}
 
-    def view(self, numbers: tuple[int, ...], context: Context) -> View | None:
-        """What these members have to see of an old object, together; None until it is worth knowing."""
-        known = self._views.get(numbers, 0)
-        if isinstance(known, View):
-            return known
-        if len(self._views) >= _PATTERNS:
-            self._views.clear()
-        self._views[numbers] = known + 1
-        if known < _OFTEN:
-            return None
-        view = self._views[numbers] = together(self.pairs[number][1].view for number in numbers)
-        context.uncounted(view.prepare)
-        return view
+    def group(self, numbers: tuple[int, ...]) -> _Group:
+        found = self._groups.get(numbers)
+        if found is None:
+            if len(self._groups) >= _PATTERNS:
+                self._groups.clear()
+            found = self._groups[numbers] = _Group([self.pairs[number] for number in numbers])
+        return found
 
 
 class Turns:
     """One review: the candidates that have to be asked or have something to say, in set order."""
 
-    __slots__ = ("_before", "_context", "_plan", "_undecided", "decided")
+    __slots__ = ("_context", "_marked", "_plan", "_undecided", "decided")
 
     def __init__(self, plan: Plan, context: Context) -> None:
         self.decided = 0
         """The bitmap of those that need not be asked: they pass, or come with their verdict."""
         self._plan = plan
         self._context = context
-        self._undecided: list[tuple[_Members, Sequence[Answer]]] = []
-        self._before: dict[int, Verdict | None] = {}
-        """Position → what the policy says of the stored object, where that is known."""
+        self._undecided: list[tuple[_Members, _Group, Answers]] = []
+        self._marked: dict[int, Sequence[Finding] | None] = {}
+        """Position → findings, marked, where that is known."""
 
     def __iter__(self) -> Iterator[Turn]:
         # What leads the set is asked before the crowds: a sweep that is slow must not cost the first their turn.
@@ -124,48 +141,59 @@ class Turns:
             answers = members.sweep(self._context)
             if answers is None:
                 continue
-            pairs, decided = members.pairs, members.mask
-            for number, verdict in answers:
-                position, policy = pairs[number]
-                if verdict is None:
-                    decided ^= 1 << position
-                rest.append((position, policy, verdict))
-            self.decided |= decided
-            if len(answers) > 1:
-                self._undecided.append((members, answers))
+            group = members.group(answers.numbers)
+            self.decided |= members.mask
+            if None in answers.verdicts:
+                for position, verdict in zip(group.positions, answers.verdicts, strict=True):
+                    self.decided ^= (verdict is None) << position
+            rest += zip(group.positions, group.policies, answers.verdicts, strict=True)
+            if answers.numbers:
+                self._undecided.append((members, group, answers))
         rest.sort(key=itemgetter(0))
         yield from rest
 
-    def history(self) -> Mapping[int, Verdict | None]:
-        """Position → what candidates that were asked together say of the object that an UPDATE replaces, if anything;
-        without those that have to be asked by themselves (`before`)."""
+    def findings(self, position: int, policy: Policy, verdict: Verdict) -> Sequence[Finding]:
+        """A candidate's, marked as pre-existing where the object that an UPDATE replaces violates the same in at least
+        the same parts."""
+        if self._context.request.operation != "UPDATE":
+            return verdict.findings
         while self._undecided:
-            members, answers = self._undecided.pop()
             with contextlib.suppress(Exception):  # whoever is asked by itself meets it again
-                self._ask_before(members, tuple([number for number, _ in answers]))
-        return self._before
+                self._ask_before(*self._undecided.pop())
+        found = self._marked.get(position)
+        return self._alone(policy, verdict) if found is None else found
 
-    def before(self, policy: Policy) -> Verdict | None:
-        """What a candidate says of the object that an UPDATE replaces, if anything. Raises what `Policy.run` does."""
-        context = self._context.before(self._plan.view)
-        if context is None:
-            return None
-        context.check_deadline()
-        return policy.run(context)
+    def _ask_before(self, members: _Members, group: _Group, answers: Answers) -> None:
+        context = self._context.before(self._view(group))
+        if context is not None:
+            self._marked.update(zip(group.positions, members.sweep.before(answers, context), strict=True))
 
-    def _view(self, members: _Members, numbers: tuple[int, ...]) -> View:
-        """What of the old object is decoded for these members: what they look at, unless more may be wanted soon."""
-        narrow = None if self._plan.alone else members.view(numbers, self._context)
-        return narrow or self._plan.view
+    def _view(self, group: _Group) -> View:
+        """What of the old object is decoded for these members: what they look at, unless more may be wanted soon, or it
+        is not worth a decoder yet."""
+        if group.view is None and not self._plan.alone:
+            group.times += 1
+            if group.times > _OFTEN:
+                group.view = together(policy.view for policy in group.policies)
+                self._context.uncounted(group.view.prepare)
+        return group.view or self._plan.view
 
-    def _ask_before(self, members: _Members, numbers: tuple[int, ...]) -> None:
-        context = self._context.before(self._view(members, numbers))
-        answers = None if context is None else members.sweep(context, numbers)
-        pairs, before = members.pairs, self._before
-        for number in numbers:
-            before[pairs[number][0]] = None
-        for number, verdict in answers or ():
-            if verdict is None:
-                del before[pairs[number][0]]
-            else:
-                before[pairs[number][0]] = verdict
+    def _alone(self, policy: Policy, verdict: Verdict) -> Sequence[Finding]:
+        try:
+            context = self._context.before(self._plan.view)
+            if context is None:
+                return verdict.findings
+            context.check_deadline()
+            before = policy.run(context)
+        except Exception:  # the question is only how to sort: without an answer the finding counts as new
+            return verdict.findings
+        if before is None or not before.findings:
+            return verdict.findings
+        known = {(each.binding, each.index): each.keys for each in before.findings}
+        return [_marked(finding, known.get((finding.binding, finding.index))) for finding in verdict.findings]
+
+
+def _marked(finding: Finding, old_keys: tuple[str, ...] | None) -> Finding:
+    if old_keys is None or (finding.keys and not set(finding.keys).issubset(old_keys)):
+        return finding
+    return finding.before()

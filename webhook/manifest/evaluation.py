@@ -13,7 +13,6 @@ from functools import partial
 from typing import Any
 
 from msgspec import Struct
-from msgspec.structs import replace
 
 from webhook.cel.activation import NO_END, UNSET, Activation, Leave
 from webhook.cel.ceiling import weigh
@@ -48,14 +47,18 @@ class Run:
     __slots__ = ("_conditions", "_unit", "activation", "exact", "met", "outside", "size")
 
     def __init__(self, unit: Unit, context: Context) -> None:
-        request = context.request
-        self.outside = never_evaluated(request)
-        self.exact = request.request_resource in (None, request.resource)
-        """Whether the review holds the version that the client sent."""
+        reviewed: Run | None = context.reviewed.get(unit.shared)
         self.activation = unit.activation(inputs(context))
-        reviewed: Run | None = context.reviewed.get(unit.shared)  # the old object of the same request
-        self.size: int = size_class(input_size(context)) if reviewed is None else reviewed.size
-        self.activation.grants = variable_limits(unit.shared, self.size).grants
+        if reviewed is None:
+            request = context.request
+            self.outside = never_evaluated(request)
+            self.exact = request.request_resource in (None, request.resource)
+            """Whether the review holds the version that the client sent."""
+            self.size: int = size_class(input_size(context))
+            self.activation.grants = variable_limits(unit.shared, self.size).grants
+        else:  # this is the old object of the same request
+            self.outside, self.exact, self.size = reviewed.outside, reviewed.exact, reviewed.size
+            self.activation.grants = reviewed.activation.grants
         self.met: dict[tuple[str, ...], list[str] | None] = {}
         """Match conditions without params → their errors, or None where one is false: most policies ask the same."""
         self._unit = unit
@@ -217,7 +220,6 @@ class Evaluator:
         verdict = self._usual.get(places)
         if verdict is None:
             verdict = self._verdict([Failure(each.static, each.index) for each in found])
-            verdict = replace(verdict, again=tuple(each.before() for each in verdict.findings))
             if len(self._usual) < _VERDICTS:
                 self._usual[places] = verdict
         return verdict

@@ -8,17 +8,16 @@ from __future__ import annotations
 
 import contextlib
 import itertools
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from operator import itemgetter
 from typing import Any, NamedTuple
 
 from webhook.cel.activation import Activation, Grant, Leave
 from webhook.cel.share import Shared
 from webhook.errors import DeadlineExceeded
 from webhook.manifest.evaluation import Call, Evaluator, Run
-from webhook.policy import Context
-from webhook.sweep import Answer, Sweep
+from webhook.policy import Context, Finding, Verdict
+from webhook.sweep import Answers, Sweep
 
 _CHUNK = 64
 """Validations between two looks at the clock."""
@@ -32,8 +31,8 @@ _GROUPS = 64
 _REMEMBERED = 16_384
 """Failures, in all patterns of what fails together."""
 
-_Place = tuple[int, int]
-"""A member's number, and which of its validations."""
+_Place = int
+"""A validation's number, among those of all members."""
 
 _Step = tuple[Call, _Place]
 
@@ -51,7 +50,7 @@ class _Group(NamedTuple):
     """Who can be asked together."""
     chunks: Sequence[_Chunk]
     """Their validations."""
-    apart: Sequence[int]
+    apart: frozenset[int]
     """Whose cost has to be looked at more closely."""
 
 
@@ -75,32 +74,47 @@ class Fellows:
         return _Sweep([run for run in runs if isinstance(run, Evaluator)])
 
 
+class _Places:
+    """The validations of all members, in order."""
+
+    __slots__ = ("of", "which", "whose")
+
+    def __init__(self, members: Sequence[Evaluator]) -> None:
+        self.whose: Sequence[int] = [number for number, member in enumerate(members) for _ in member.validations]
+        """The member's number."""
+        self.which: Sequence[int] = [each for member in members for each in range(len(member.validations))]
+        """Which of the member's."""
+        starts = itertools.accumulate((len(member.validations) for member in members), initial=0)
+        self.of = [range(start, end) for start, end in itertools.pairwise(starts)]
+        """Those of each member."""
+
+
 class _Granted:
     """The members at one size of the inputs."""
 
-    __slots__ = ("_groups", "_hold", "_steps", "everyone", "grants", "lead")
+    __slots__ = ("_groups", "_hold", "_steps", "_whose", "everyone", "grants", "lead")
 
-    def __init__(self, members: Sequence[Evaluator], size: int) -> None:
+    def __init__(self, members: Sequence[Evaluator], places: _Places, size: int) -> None:
         self.grants: dict[_Place, Grant] = {}
+        self._whose = places.whose
         self._hold: dict[int, Callable[[Activation], None]] = {}
         """What has to hold of variables besides."""
         apart: list[int] = []
         self.lead: Evaluator | None = None
         """Who may evaluate the match conditions."""
         self._steps: dict[int, Sequence[_Step]] = {}
-        for number, member in enumerate(members):
+        for number, (member, own) in enumerate(zip(members, places.of, strict=True)):
             granted = member.granted(size)
             if granted is not None:
                 self.lead = self.lead or member
             if granted is None or None in granted.grants:
                 apart.append(number)
                 continue
-            grants = {(number, which): grant for which, grant in enumerate(granted.grants) if grant is not None}
-            self.grants |= grants
-            self._steps[number] = list(zip(member.validations, grants, strict=True))
+            self.grants |= {place: grant for place, grant in zip(own, granted.grants, strict=True) if grant is not None}
+            self._steps[number] = list(zip(member.validations, own, strict=True))
             if granted.ask:
                 self._hold[number] = partial(member.hold, granted)
-        self.everyone = _Group([*self._steps], self._chunked([*self._steps]), apart)
+        self.everyone = _Group([*self._steps], self._chunked([*self._steps]), frozenset(apart))
         self._groups: dict[tuple[int, ...], _Group] = {}
 
     def among(self, numbers: tuple[int, ...]) -> _Group:
@@ -110,7 +124,7 @@ class _Granted:
             if len(self._groups) >= _GROUPS:
                 self._groups.clear()
             together = [number for number in numbers if number in self._steps]
-            apart = [number for number in numbers if number not in self._steps]
+            apart = frozenset(number for number in numbers if number not in self._steps)
             found = self._groups[numbers] = _Group(together, self._chunked(together), apart)
         return found
 
@@ -131,7 +145,7 @@ class _Granted:
         found: set[int] = set()
         if not self._hold:
             return found
-        failing = {number for number, _ in false}
+        failing = {self._whose[place] for place in false}
         for number in [each for each in members if each in self._hold]:
             try:
                 if number in failing:
@@ -146,35 +160,52 @@ class _Granted:
 class _Sweep:
     def __init__(self, members: Sequence[Evaluator]) -> None:
         self._members = members
+        self._places = _Places(members)
         self._by_size: dict[int, _Granted] = {}
-        self._said = _Said(members)
+        self._said = _Said(members, self._places)
 
-    def __call__(self, context: Context, among: Sequence[int] | None = None) -> Sequence[Answer] | None:
-        everyone = range(len(self._members)) if among is None else among
+    def __call__(self, context: Context) -> Answers | None:
         run = self._members[0].run_of(context)
+        swept = self._swept(run, context, None)
+        if swept is None:
+            return None
+        return self._said.answers(*swept, run.activation, texts=context.texts)
+
+    def before(self, answers: Answers, context: Context) -> Sequence[Sequence[Finding] | None]:
+        swept = self._swept(self._members[0].run_of(context), context, answers.numbers)
+        if swept is None:
+            return [None if each is None else each.findings for each in answers.verdicts]
+        return self._said.marked(answers, *swept)
+
+    def _swept(
+        self, run: Run, context: Context, among: tuple[int, ...] | None
+    ) -> tuple[tuple[_Place, ...], frozenset[int]] | None:
+        """What is false of those members who are known, in order, and who is not. None: the request is no member's
+        business."""
         if run.outside:
             return None
+        unknown = (), frozenset(range(len(self._members)) if among is None else among)
         if not run.exact:
-            return _unknown(everyone)
+            return unknown
         granted = self._by_size.get(run.size)
         if granted is None:
-            granted = self._by_size[run.size] = _Granted(self._members, run.size)
+            granted = self._by_size[run.size] = _Granted(self._members, self._places, run.size)
         if granted.lead is None:
-            return _unknown(everyone)
+            return unknown
         try:
             errors = granted.lead.conditions_met(run, context)
         except Exception:  # each member says for itself what is wrong
-            return _unknown(everyone)
+            return unknown
         if errors is None:
             return None
         if errors:
-            return _unknown(everyone)
-        group = granted.everyone if among is None else granted.among(tuple(among))
-        return self._failing(granted, group, run, context) + _unknown(group.apart)
+            return unknown
+        return self._failing(granted, granted.everyone if among is None else granted.among(among), run, context)
 
-    def _failing(self, granted: _Granted, group: _Group, run: Run, context: Context) -> list[Answer]:
-        """Who does not pass, and the verdict where the validations that fail are all that there is to it."""
-        activation = run.activation
+    def _failing(
+        self, granted: _Granted, group: _Group, run: Run, context: Context
+    ) -> tuple[tuple[_Place, ...], frozenset[int]]:
+        activation, whose = run.activation, self._places.whose
         false: list[_Place] = []
         unsure: set[int] = set()
         alone: list[_Step] = []
@@ -182,7 +213,7 @@ class _Sweep:
             try:
                 context.check_deadline()
             except DeadlineExceeded:
-                unsure.update(number for whose in places.values() for number, _ in whose)
+                unsure.update(whose[place] for each in places.values() for place in each)
                 continue
             activation.left, activation.spare = grant
             for call in places:
@@ -193,64 +224,132 @@ class _Sweep:
                     alone += [(call, place) for place in places[call]]
                     activation.left, activation.spare = grant
                 except Exception:  # of any kind: the member meets it again, and knows what it means
-                    unsure.update(number for number, _ in places[call])
+                    unsure.update(whose[place] for place in places[call])
         for call, place in alone:
             activation.left, activation.spare = granted.grants[place]
             try:
                 if call(activation) is not True:
                     false.append(place)
             except Exception:
-                unsure.add(place[0])
+                unsure.add(whose[place])
         false.sort()
         unsure |= granted.unheld(group.members, false, activation)
         if unsure:
-            false = [place for place in false if place[0] not in unsure]
-        return [*_unknown(unsure), *self._said.answers(tuple(false), activation, texts=context.texts)]
+            false = [place for place in false if whose[place] not in unsure]
+        return tuple(false), group.apart.union(unsure) if unsure else group.apart
 
 
-class _Pattern(NamedTuple):
-    answers: Sequence[Answer]
-    computed: Sequence[tuple[int, int, tuple[int, ...]]]
-    """Where in `answers` a verdict is to come that has computed messages, of which member, and what is false."""
+class _History(NamedTuple):
+    findings: Sequence[Sequence[Finding] | None]
+    """Of each that has something to say, marked; None where its messages are computed."""
+    old: Mapping[int, Sequence[int]]
+    """By member: which of its validations are false of the old object."""
+
+
+class _Pattern:
+    """What is said when these validations are false, and no others."""
+
+    __slots__ = ("computed", "histories", "numbers", "verdicts")
+
+    def __init__(self) -> None:
+        self.numbers: tuple[int, ...] = ()
+        """Whose they are."""
+        self.verdicts: list[Verdict | None] = []
+        self.computed: list[tuple[int, int, tuple[int, ...]]] = []
+        """Where in `verdicts` one is to come that has computed messages, of which member, and what of it is false."""
+        self.histories: dict[tuple[_Place, ...], _History] = {}
+        """By what is false of the old object."""
 
 
 class _Said:
     """What members say of whom it is known which validations are false. It is remembered: what fails now often fails
     again."""
 
-    __slots__ = ("_members", "_patterns", "_remembered")
+    __slots__ = ("_members", "_patterns", "_places", "_remembered")
 
-    def __init__(self, members: Sequence[Evaluator]) -> None:
+    def __init__(self, members: Sequence[Evaluator], places: _Places) -> None:
         self._members = members
+        self._places = places
         self._remembered = 0
         self._patterns: dict[tuple[tuple[_Place, ...], bool], _Pattern] = {}
 
-    def answers(self, false: tuple[_Place, ...], activation: Activation, *, texts: bool) -> Sequence[Answer]:
-        """`false` is in order."""
+    def answers(
+        self, false: tuple[_Place, ...], unknown: frozenset[int], activation: Activation, *, texts: bool
+    ) -> Answers:
         pattern = self._patterns.get((false, texts)) or self._pattern(false, texts)
+        verdicts = pattern.verdicts
+        if pattern.computed:
+            verdicts = list(verdicts)
+            for at, number, which in pattern.computed:
+                with contextlib.suppress(Exception):  # the member meets it again
+                    verdicts[at] = self._members[number].computed(which, activation)
+        if not unknown:
+            return Answers(pattern.numbers, verdicts, pattern)
+        known = dict(zip(pattern.numbers, verdicts, strict=True)) | dict.fromkeys(unknown)
+        numbers = tuple(sorted(known))
+        return Answers(numbers, [known[number] for number in numbers], pattern)
+
+    def marked(
+        self, answers: Answers, false: tuple[_Place, ...], unknown: frozenset[int]
+    ) -> Sequence[Sequence[Finding] | None]:
+        """`false` and `unknown` are the old object's."""
+        pattern: _Pattern = answers.told
+        if unknown or answers.numbers is not pattern.numbers:
+            old = self._by_member(false)
+            return [
+                None if verdict is None or number in unknown else _marked(verdict, old.get(number, ()))
+                for number, verdict in zip(answers.numbers, answers.verdicts, strict=True)
+            ]
+        history = pattern.histories.get(false) or self._history(pattern, false)
         if not pattern.computed:
-            return pattern.answers
-        found = list(pattern.answers)
-        for at, number, places in pattern.computed:
-            with contextlib.suppress(Exception):  # the member meets it again
-                found[at] = number, self._members[number].computed(places, activation)
+            return history.findings
+        found = list(history.findings)
+        for at, number, _ in pattern.computed:
+            verdict = answers.verdicts[at]
+            found[at] = None if verdict is None else _marked(verdict, history.old.get(number, ()))
+        return found
+
+    def _history(self, pattern: _Pattern, false: tuple[_Place, ...]) -> _History:
+        old = self._by_member(false)
+        found = [
+            None if verdict is None else _marked(verdict, old.get(number, ()))
+            for number, verdict in zip(pattern.numbers, pattern.verdicts, strict=True)
+        ]
+        self._remember(1 + len(false))
+        made = pattern.histories[false] = _History(found, old)
+        return made
+
+    def _by_member(self, false: Sequence[_Place]) -> Mapping[int, Sequence[int]]:
+        """Which of each member's validations are false."""
+        found: dict[int, list[int]] = {}
+        for place in false:
+            found.setdefault(self._places.whose[place], []).append(self._places.which[place])
         return found
 
     def _pattern(self, false: tuple[_Place, ...], texts: bool) -> _Pattern:
-        answers: list[Answer] = []
-        computed: list[tuple[int, int, tuple[int, ...]]] = []
-        for number, places in itertools.groupby(false, itemgetter(0)):
-            which = tuple(place for _, place in places)
-            verdict = self._members[number].told(which, texts=texts)
+        pattern = _Pattern()
+        failing = self._by_member(false)
+        for at, (number, which) in enumerate(failing.items()):
+            verdict = self._members[number].told(tuple(which), texts=texts)
             if verdict is None:
-                computed.append((len(answers), number, which))
-            answers.append((number, verdict))
-        self._remembered += 1 + len(false)
+                pattern.computed.append((at, number, tuple(which)))
+            pattern.verdicts.append(verdict)
+        pattern.numbers = tuple(failing)
+        self._remember(1 + len(false))
+        self._patterns[false, texts] = pattern
+        return pattern
+
+    def _remember(self, more: int) -> None:
+        """Makes room."""
+        self._remembered += more
         if self._remembered > _REMEMBERED:
             self._patterns.clear()
-            self._remembered = 1 + len(false)
-        found = self._patterns[false, texts] = _Pattern(answers, computed)
-        return found
+            self._remembered = more
+
+
+def _marked(verdict: Verdict, old: Sequence[int]) -> Sequence[Finding]:
+    """Its findings, when these validations are false of the old object, too."""
+    return [each.before() if each.index in old else each for each in verdict.findings]
 
 
 def _by_call(steps: Sequence[_Step]) -> Mapping[Call, Sequence[_Place]]:
@@ -258,7 +357,3 @@ def _by_call(steps: Sequence[_Step]) -> Mapping[Call, Sequence[_Place]]:
     for call, place in steps:
         found.setdefault(call, []).append(place)
     return found
-
-
-def _unknown(members: Iterable[int]) -> list[Answer]:
-    return [(number, None) for number in members]
