@@ -14,7 +14,7 @@ from webhook.policy import Policy, PolicyRecord, SetRecord
 from webhook.review import GroupVersionResource, Request
 from webhook.sweep import Pair, Plan
 
-_Key = tuple[str, str, str, str, str]
+_Key = tuple[str, ...]
 
 
 class PolicySet:
@@ -39,26 +39,24 @@ class PolicySet:
 
     def plan(self, request: Request) -> Plan:
         """How to ask the candidates."""
-        resource = request.resource
-        key = (
-            resource.group,
-            resource.version,
-            resource.resource,
-            request.sub_resource,
-            request.operation,
-        )
-        found = self._dispatch.get(key)
-        if found is None:
-            pairs = tuple(pair for pair in enumerate(self.policies) if matches_resource(pair[1].match, *key))
-            # What a plan learns of its candidates takes room: requests that have the same ones have one plan.
-            found = next((plan for plan in self._dispatch.values() if plan.pairs == pairs), None) or Plan(pairs)
-            if sum(map(len, key)) <= _KEY_RUNES:
-                if len(self._dispatch) >= _DISPATCH_MAX:
-                    self._dispatch.clear()
-                self._dispatch[key] = found
-        original = request.request_resource
-        if found.pairs and original is not None and original != resource:
-            return Plan([pair for pair in found.pairs if _takes_converted(pair[1], original, request)])
+        resource, original = request.resource, request.request_resource
+        key: _Key = (resource.group, resource.version, resource.resource, request.sub_resource, request.operation)
+        if original is not None and original != resource:
+            key += (original.group, original.version, original.resource, request.request_sub_resource)
+        return self._dispatch.get(key) or self._planned(key, request)
+
+    def _planned(self, key: _Key, request: Request) -> Plan:
+        resource, original = request.resource, request.request_resource
+        asked = (resource.group, resource.version, resource.resource, request.sub_resource, request.operation)
+        pairs = tuple(pair for pair in enumerate(self.policies) if matches_resource(pair[1].match, *asked))
+        if original is not None and original != resource:
+            pairs = tuple(pair for pair in pairs if _takes_converted(pair[1], original, request))
+        # What a plan learns of its candidates takes room: requests that have the same ones have one plan.
+        found = next((plan for plan in self._dispatch.values() if plan.pairs == pairs), None) or Plan(pairs)
+        if sum(map(len, key)) <= _KEY_RUNES:
+            if len(self._dispatch) >= _DISPATCH_MAX:
+                self._dispatch.clear()
+            self._dispatch[key] = found
         return found
 
 

@@ -3,8 +3,8 @@
 `Module.constant` and `Module.helper` are the only ways for a value to be named in generated source, and names are made
 from numbers: no text of a policy can reach it.
 
-What a function names of its module are parameters of it with a default, so that functions that differ in nothing but
-constants are the same text, and share their code.
+Whatever a function names of its module is a parameter of it with a default, so that functions that differ in nothing
+but constants are the same text, and share their code.
 """
 
 from __future__ import annotations
@@ -78,9 +78,9 @@ class Module:
 
 
 def _common(call: Callable[..., Any]) -> str:
-    """The name that a helper has in all modules; empty for what was made for one, and for a second of a name."""
+    """The name that a helper has in all modules; empty for what was made for one, and where the name is taken."""
     name: str = getattr(call, "__qualname__", "")
-    if not name.isidentifier() or getattr(sys.modules.get(call.__module__), name, None) is not call:
+    if hasattr(builtins, name) or getattr(sys.modules.get(call.__module__), name, None) is not call:
         return ""
     return name if COMMON.setdefault(name, call) is call else ""
 

@@ -98,13 +98,13 @@ class Unit:
         self, name: str, module: Module, expressions: Sequence[Expression], functions: Sequence[str], shared: Shared
     ) -> None:
         self.name = name
-        written = module.functions()
-        self.source = "\n".join(written.values())
+        sources = module.functions()
+        self.source = "\n".join(sources.values())
         self.expressions = tuple(expressions)
         self.shared = shared
         self.bounds: tuple[Bound | None, ...] = ()
         """What each expression may cost; None: no telling. Empty if the unit is metered."""
-        self._functions = program.load(written, module.namespace)
+        self._functions = program.load(sources, module.namespace)
         self.reads: frozenset[Path] = frozenset()
         """What all of it asks of the objects; nothing if the unit is metered."""
         self.calls: tuple[Callable[[Activation], Any], ...] = tuple([self._functions[name] for name in functions])
