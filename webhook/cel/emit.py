@@ -19,6 +19,7 @@ from typing import Any, Final
 COMMON: Final[dict[str, Any]] = {"__builtins__": builtins}
 """What is called the same in all modules, by name: helpers that are functions or classes of our own modules."""
 
+_PACKAGE: Final = __name__.rpartition(".")[0]
 _NAME: Final = re.compile(r"(?<![\w.])[A-Za-z_]\w*")
 
 
@@ -78,10 +79,13 @@ class Module:
 
 
 def _common(call: Callable[..., Any]) -> str:
-    """The name that a helper has in all modules; empty for what was made for one, and where the name is taken."""
+    """The name that a helper has in all modules, whichever was written first; empty for what was made for one."""
     name: str = getattr(call, "__qualname__", "")
-    if hasattr(builtins, name) or getattr(sys.modules.get(call.__module__), name, None) is not call:
+    if getattr(sys.modules.get(call.__module__), name, None) is not call:
         return ""
+    package, _, module = call.__module__.rpartition(".")
+    if package != _PACKAGE or hasattr(builtins, name):
+        name = f"{module}_{name}"  # several libraries have an `add` of their own
     return name if COMMON.setdefault(name, call) is call else ""
 
 
