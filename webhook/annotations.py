@@ -148,19 +148,22 @@ def _add_texts(values: dict[str, str], outcome: Outcome) -> None:
 
 def _texts(outcome: Outcome, limit: int) -> dict[str, str]:
     """`limit` code points of a message, at most."""
-    lines: dict[str, list[str]] = {}
-    for each in outcome.findings:
-        line = _remembered.get((each, limit)) or _line(each, limit)
-        lines.setdefault(POLICY_ERRORS if each.error else VIOLATIONS, []).append(line)
-    texts = {key: "\n".join(of_key) for key, of_key in lines.items()}
+    texts: dict[str, str] = {}
+    known = _remembered[limit]
+    lines = [known.get(each) or _line(each, limit) for each in outcome.findings if not each.error]
+    if lines:
+        texts[VIOLATIONS] = "\n".join(lines)
+    if len(lines) < len(outcome.findings):
+        errors = [known.get(each) or _line(each, limit) for each in outcome.findings if each.error]
+        texts[POLICY_ERRORS] = "\n".join(errors)
     if outcome.annotations:
         texts[VALUES] = _lines([(policy, key, clip(value, limit)) for policy, key, value in outcome.annotations])
     return texts
 
 
-_remembered: dict[tuple[Finding, int], str] = {}
-"""(finding, limit of its message) → its line. Most policies say the same of all that violate them."""
-_LINES = 2_048
+_remembered: dict[int, dict[Finding, str]] = {limit: {} for limit in _MESSAGE_LIMITS}
+"""Limit of a message → finding → its line. Most policies say the same of all that violate them."""
+_LINES = 512
 _LINE_BYTES = 512
 
 
@@ -179,9 +182,10 @@ def _line(finding: Finding, limit: int) -> str:
         ]
     )
     if len(line) <= _LINE_BYTES:
-        if len(_remembered) >= _LINES:
-            _remembered.clear()
-        _remembered[finding, limit] = line
+        known = _remembered[limit]
+        if len(known) >= _LINES:
+            known.clear()
+        known[finding] = line
     return line
 
 

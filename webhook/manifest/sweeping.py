@@ -6,7 +6,6 @@ Where anything is not plainly true (a failure, an error, a cost that may be near
 
 from __future__ import annotations
 
-import contextlib
 import itertools
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
@@ -281,8 +280,10 @@ class _Said:
         if pattern.computed:
             verdicts = list(verdicts)
             for at, number, which in pattern.computed:
-                with contextlib.suppress(Exception):  # the member meets it again
+                try:
                     verdicts[at] = self._members[number].computed(which, activation)
+                except Exception:  # noqa: S112 - the member meets it again; `suppress` takes as long as some messages
+                    continue
         if not unknown:
             return Answers(pattern.numbers, verdicts, pattern)
         known = dict(zip(pattern.numbers, verdicts, strict=True)) | dict.fromkeys(unknown)
