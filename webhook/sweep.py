@@ -22,10 +22,12 @@ Pair = tuple[int, "Policy"]
 Turn = tuple[int, "Policy", "Verdict | None"]
 """Position in the set, policy, and its verdict where that is known: else it is to be asked."""
 
-_PATTERNS = 256
-"""Groups of members that were asked about old objects, and are remembered."""
+_GROUPS = 256
+"""Groups of members that had something to say together, and are remembered."""
 _OFTEN = 16
 """Times after which a group gets a decoder of its own: making one takes as long as it saves in a few dozen reviews."""
+_VIEWS = 32
+"""Groups that have one: 50 KB each."""
 
 
 class Answers(NamedTuple):
@@ -102,21 +104,33 @@ class _Group:
 class _Members:
     """A crowd's members among the candidates."""
 
-    __slots__ = ("_groups", "mask", "pairs", "sweep")
+    __slots__ = ("_groups", "_views", "mask", "pairs", "sweep")
 
     def __init__(self, crowd: Crowd, pairs: Sequence[Pair]) -> None:
         self.pairs = tuple(pairs)
         self.mask = sum(1 << position for position, _ in pairs)
         self.sweep = crowd.sweep([policy.run for _, policy in pairs])
         self._groups: dict[tuple[int, ...], _Group] = {}
+        self._views = 0
 
     def group(self, numbers: tuple[int, ...]) -> _Group:
         found = self._groups.get(numbers)
         if found is None:
-            if len(self._groups) >= _PATTERNS:
+            if len(self._groups) >= _GROUPS:
                 self._groups.clear()
+                self._views = 0
             found = self._groups[numbers] = _Group([self.pairs[number] for number in numbers])
         return found
+
+    def view(self, group: _Group, context: Context) -> View | None:
+        """What the group has to see of an old object; None while that is not worth a decoder."""
+        if group.view is None and self._views < _VIEWS:
+            group.times += 1
+            if group.times > _OFTEN:
+                self._views += 1
+                group.view = together(policy.view for policy in group.policies)
+                context.uncounted(group.view.prepare)
+        return group.view
 
 
 class Turns:
@@ -164,19 +178,11 @@ class Turns:
         return self._alone(policy, verdict) if found is None else found
 
     def _ask_before(self, members: _Members, group: _Group, answers: Answers) -> None:
-        context = self._context.before(self._view(group))
+        # What is asked by itself may want more of the old object soon.
+        narrow = None if self._plan.alone else members.view(group, self._context)
+        context = self._context.before(narrow or self._plan.view)
         if context is not None:
             self._marked.update(zip(group.positions, members.sweep.before(answers, context), strict=True))
-
-    def _view(self, group: _Group) -> View:
-        """What of the old object is decoded for these members: what they look at, unless more may be wanted soon, or it
-        is not worth a decoder yet."""
-        if group.view is None and not self._plan.alone:
-            group.times += 1
-            if group.times > _OFTEN:
-                group.view = together(policy.view for policy in group.policies)
-                self._context.uncounted(group.view.prepare)
-        return group.view or self._plan.view
 
     def _alone(self, policy: Policy, verdict: Verdict) -> Sequence[Finding]:
         try:

@@ -7,7 +7,7 @@ look at the same value: what it decodes is for them as the whole object would be
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Iterable
 from functools import lru_cache
 from typing import Any, Final, TypedDict
 
@@ -62,7 +62,7 @@ def view_of(paths: frozenset[Path]) -> View:
     return WHOLE if () in paths else _known(paths | USUAL)
 
 
-_known = lru_cache(maxsize=1024)(View)
+_known = lru_cache(maxsize=256)(View)
 
 
 def together(views: Iterable[View]) -> View:
@@ -73,22 +73,33 @@ def together(views: Iterable[View]) -> View:
 
 WHOLE: Final = View(frozenset([()]))
 
-_NONE: Final = TypedDict("_NONE", {})
 _NO_MAP: Final = list[Any] | str | bool | int | float | None
 _NO_LIST: Final = dict[str, Any] | str | bool | int | float | None
 
 
-def _type(paths: Collection[Path]) -> Any:
+def _type(paths: Iterable[Path]) -> Any:
     """What msgspec is to decode, of a value of which these paths are asked for. Whatever type the value has is fine."""
-    if () in paths:
-        return Any
     below: dict[str | Below, set[Path]] = {}
-    for first, *rest in paths:
-        below.setdefault(first, set()).add(tuple(rest))
+    for path in paths:
+        if not path:
+            return Any
+        below.setdefault(path[0], set()).add(path[1:])
     below.pop(Below.PRESENCE, None)
     elements = below.pop(Below.ELEMENT, None)
     if elements is None:
-        names = {name: _type(inner) for name, inner in below.items()}
-        return (TypedDict("_Fields", names, total=False) if names else _NONE) | _NO_MAP  # type: ignore[operator]
+        return _fields(tuple(sorted((name, _type(inner)) for name, inner in below.items() if isinstance(name, str))))
     element = Any if below else _type(elements)
-    return Any if element is Any else list[element] | _NO_LIST  # type: ignore[valid-type]
+    return Any if element is Any else _elements(element)
+
+
+# One type for what is asked for alike: a type takes kilobytes, and containers are the same wherever a pod stands.
+
+
+@lru_cache(maxsize=1024)
+def _fields(types: tuple[tuple[str, Any], ...]) -> Any:
+    return TypedDict("_Fields", dict(types), total=False) | _NO_MAP  # type: ignore[operator]
+
+
+@lru_cache(maxsize=1024)
+def _elements(type: Any) -> Any:
+    return list[type] | _NO_LIST

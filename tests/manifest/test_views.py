@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec import Raw
 
-from webhook import review
+from webhook import review, sweep
 from webhook.bench import corpus
 from webhook.cel.share import Shared
 from webhook.evaluate import evaluate
@@ -18,7 +18,6 @@ from webhook.load import load, shipped
 from webhook.policy import Policy
 from webhook.policyset import PolicySet
 from webhook.review import Request
-from webhook.sweep import _OFTEN
 from webhook.view import WHOLE, View
 
 if TYPE_CHECKING:
@@ -102,14 +101,17 @@ def written(new: Any, old: Any) -> Request:
 def test_any_policies_say_the_same(pool: list[Policy], data: st.DataObject) -> None:
     chosen = PolicySet(data.draw(st.lists(st.sampled_from(pool), min_size=1, max_size=4, unique_by=id)))
     asked = written(data.draw(objects), data.draw(objects))
-    for _ in range(_OFTEN + 2):  # after a while groups get old objects of their own
+    for _ in range(sweep._OFTEN + 2):  # after a while groups get old objects of their own
         found = evaluate(chosen, asked, clock=lambda: 0.0)
     assert found == evaluate(whole(chosen), asked, clock=lambda: 0.0)
 
 
+@pytest.mark.parametrize(("views", "old"), [(32, {"a", "b"}), (0, {"a", "b", "c"})])
 def test_who_is_often_asked_about_the_old_object_sees_no_more_of_it_than_it_asks_for(
-    bench: Bench, monkeypatch: pytest.MonkeyPatch
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, views: int, old: set[str]
 ) -> None:
+    """But only so many have a decoder of their own."""
+    monkeypatch.setattr(sweep, "_VIEWS", views)
     decoded: list[set[str]] = []
     honest = View.decode
 
@@ -123,8 +125,8 @@ def test_who_is_often_asked_about_the_old_object_sees_no_more_of_it_than_it_asks
     shared = Shared()
     chosen = PolicySet([bench.compiled(bench.policy([text], name=text[12]), shared=shared) for text in texts])
     spec = {"a": 2, "b": 2, "c": 1, "d": 1}
-    for _ in range(_OFTEN + 1):
+    for _ in range(sweep._OFTEN + 1):
         decoded.clear()
         found = evaluate(chosen, written({"spec": spec}, {"spec": spec}), clock=lambda: 0.0)
     assert [(each.policy, each.pre_existing) for each in found.findings] == [("a", True), ("b", True)]
-    assert decoded == [{"a", "b", "c"}, {"a", "b"}]
+    assert decoded == [{"a", "b", "c"}, old]
