@@ -8,6 +8,8 @@ from typing import Any
 import pytest
 
 from webhook.errors import NeedsState
+from webhook.manifest import evaluation
+from webhook.manifest.layout import Grants
 from webhook.policy import PASS
 from webhook.state import State, snapshot
 
@@ -157,3 +159,51 @@ def test_what_a_selector_found_is_not_kept_for_another_snapshot(bench: Any, pod:
     for held, expected in ((one, "one"), (two, "two"), (one, "one")):
         verdict = bench.run(compiled, bench.request(pod()), held)
         assert [finding.message for finding in verdict.findings] == [expected]
+
+
+CONDITIONS = {
+    "params.data.v == 'a'": ["a"],
+    "params.data.v != 'a'": None,
+    "params.data.v.matches('^b')": None,
+    "params.data.none == 'x'": ["no such key: none"],
+    "params.data.v == 'object'": None,
+    "params.data.v == 'a' && has(object.spec)": ["a"],
+    "params.data.v == 'a' && has(object.nope)": None,
+}
+"""Match condition → what is said of a pod with the param `a`; part of an error."""
+
+
+@pytest.mark.parametrize("first", CONDITIONS)
+@pytest.mark.parametrize("second", ["", "params.data.none == 'x'", "!has(object.spec)", "params.data.v != 'b'"])
+def test_conditions_on_params_alone(
+    bench: Any, pod: Pod, monkeypatch: pytest.MonkeyPatch, first: str, second: str
+) -> None:
+    """They are asked once for each param, and say what they would say each time; one that is false decides."""
+    texts = [text for text in (first, second) if text]
+    conditions = [{"name": f"c{at}", "expression": text} for at, text in enumerate(texts)]
+    made = bench.compiled(
+        policy(bench, matchConditions=conditions), [bench.binding(**ref(name="a"))], folder=[config("a", "a")]
+    )
+    said = [bench.run(made, bench.request(pod())) for _ in range(2)]
+    assert said[0] == said[1]
+    assert said[0] is None or len(said[0].findings) == 1
+    if not second:
+        expected = CONDITIONS[first]
+        assert (said[0] is None) == (expected is None)
+        assert expected is None or expected[0] in said[0].findings[0].message
+    monkeypatch.setattr(Grants, "at", lambda *_: None)
+    exact = bench.compiled(
+        policy(bench, matchConditions=conditions), [bench.binding(**ref(name="a"))], folder=[config("a", "a")]
+    )
+    assert bench.run(exact, bench.request(pod())) == said[0]
+
+
+def test_what_a_param_declines_is_not_asked_again(bench: Any, pod: Pod, monkeypatch: pytest.MonkeyPatch) -> None:
+    condition = {"name": "on", "expression": "params.data.v == 'on'"}
+    made = bench.compiled(
+        policy(bench, matchConditions=[condition]), [bench.binding(**ref(name="a"))], folder=[config("a", "off")]
+    )
+    assert bench.run(made, bench.request(pod())) is None
+    monkeypatch.setattr(evaluation, "_is_false", lambda *_: pytest.fail("asked again"))
+    monkeypatch.setattr(evaluation.Evaluator, "_condition_errors", lambda *_: pytest.fail("asked with the others"))
+    assert bench.run(made, bench.request(pod())) is None

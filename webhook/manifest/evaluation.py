@@ -8,13 +8,14 @@ Source: `apiserver pkg/admission/plugin/policy/validating/{dispatcher,validator}
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
 from msgspec import Struct
 
-from webhook.cel.activation import NO_END, UNSET, Activation, Leave
+from webhook.cel.activation import NO_END, UNSET, Activation, Inputs, Leave
 from webhook.cel.ceiling import weigh
 from webhook.cel.limits import Granted, size_class, variable_limits
 from webhook.cel.program import FAULTS, fault
@@ -39,6 +40,18 @@ class _Validation(Struct, frozen=True):
     message: Call | None
     static: str
     expression: str
+
+
+class _Param:
+    """What is remembered of a param."""
+
+    __slots__ = ("declines", "param", "size")
+
+    def __init__(self, param: Any) -> None:
+        self.param = param
+        self.size = size_class(weigh(param))
+        self.declines: bool | None = None
+        """Whether it alone says that no write is the policy's business, once that is known."""
 
 
 class Run:
@@ -94,13 +107,14 @@ class Evaluator:
         self._grants = Grants(unit, layout)
         self._known: dict[int, Granted | None] = {}
         self._metered = Metered(spec, layout, meter)
-        self._sizes: dict[int, tuple[Any, int]] = {}
+        self._seen: dict[int, _Param] = {}
         self._usual: dict[tuple[int, ...], Verdict] = {}
         calls = unit.calls
         self._conditions = tuple(
             (calls[number], each.expression) for each, number in zip(spec.conditions, layout.conditions, strict=True)
         )
         self._asked = tuple(expression for _, expression in self._conditions)
+        self._of_params = tuple([call for call, text in self._conditions if _about_params(text)])
         self._validations = tuple(
             _Validation(
                 index=index,
@@ -245,12 +259,16 @@ class Evaluator:
         """What enforcement would deny, for one param; None when the match conditions do not hold. Adds to
         `annotations`; without them nobody reads the texts of this evaluation, and none are made."""
         activation, size = run.activation, run.size
-        if param is not None:
-            size = max(size, self._size_of(param))
-            activation = self._unit.activation(with_params(inputs(context), param))
-            activation.grants = variable_limits(self._unit.shared, size).grants
+        seen = None if param is None else self._param(param)
+        if seen is not None:
+            size = max(size, seen.size)
         granted = self.granted(size)
         if granted is not None:
+            if seen is not None:
+                if self._declines(seen):
+                    return None
+                activation = self._unit.activation(with_params(inputs(context), param))
+                activation.grants = variable_limits(self._unit.shared, size).grants
             try:
                 if self._asked:
                     errors = self._conditions_met(run, param, context)
@@ -302,14 +320,21 @@ class Evaluator:
         activation = self._unit.activation(with_params(condition_inputs(context), param))
         return self._condition_errors(activation)
 
-    def _size_of(self, param: Any) -> int:
-        """The size class of a param."""
-        known = self._sizes.get(id(param))
-        if known is None or known[0] is not param:
-            if len(self._sizes) >= _SIZES:
-                self._sizes.clear()
-            known = self._sizes[id(param)] = (param, size_class(weigh(param)))
-        return known[1]
+    def _param(self, param: Any) -> _Param:
+        known = self._seen.get(id(param))
+        if known is None or known.param is not param:
+            if len(self._seen) >= _PARAMS:
+                self._seen.clear()
+            known = self._seen[id(param)] = _Param(param)
+        return known
+
+    def _declines(self, seen: _Param) -> bool:
+        """Whether a match condition that looks at nothing but the param is false."""
+        if seen.declines is None:
+            activation = self._unit.activation(Inputs(params=seen.param))
+            activation.left, activation.spare = NO_END
+            seen.declines = any(_is_false(call, activation) for call in self._of_params)
+        return seen.declines
 
     def _quickly(
         self,
@@ -391,10 +416,27 @@ _USUAL = 512 << 10
 """Bytes of an input that reviews may well have."""
 _MANY = 1_000
 """Iterations that expressions on such inputs hardly come to."""
-_SIZES = 1_024
-"""Params whose size is remembered."""
+_PARAMS = 1_024
+"""Params of which something is remembered."""
 _VERDICTS = 64
 """Verdicts of one policy that are remembered."""
+
+
+_WORD = re.compile(r"[A-Za-z_]\w*")
+_OTHERS = frozenset({"object", "oldObject", "request", "namespaceObject", "authorizer", "variables"})
+
+
+def _about_params(expression: str) -> bool:
+    """Whether it surely looks at nothing else that differs between reviews."""
+    words = set(_WORD.findall(expression))
+    return "params" in words and not words & _OTHERS
+
+
+def _is_false(condition: Call, activation: Activation) -> bool:
+    try:
+        return condition(activation) is False
+    except (*FAULTS, Leave):  # what that means is found out with the others
+        return False
 
 
 def _may_leave(granted: Granted) -> bool:

@@ -35,7 +35,8 @@ _REVIEWS = frozenset(
 )
 
 _REMEMBERED = 1_024
-"""Requests name their resources: a hostile client must not grow a table for ever."""
+_NAME_RUNES = 63
+"""Requests name their resources and namespaces: a hostile client must not grow a table for ever."""
 
 
 def never_evaluated(request: Request) -> bool:
@@ -55,7 +56,7 @@ class Matcher:
     No rules at all match everything (a binding's `matchResources` may do without).
     """
 
-    __slots__ = ("_answers", "_match", "_named", "plain")
+    __slots__ = ("_answers", "_labels", "_match", "_name", "_named", "_names", "plain")
 
     def __init__(self, match: Match) -> None:
         self._match = match
@@ -65,6 +66,11 @@ class Matcher:
         )
         """Whether the set's dispatch has already answered for a review that was not converted."""
         self._answers: dict[tuple[str, str, str, str, str, bool], bool] = {}
+        selector = match.namespace_selector
+        self._name = tuple(each for each in selector if each.key == NAME_LABEL)
+        """What the selector wants of a namespace's name, which is known without its labels."""
+        self._labels = len(self._name) < len(selector)
+        self._names: dict[str, bool] = {}
 
     def covers(self, context: Context) -> bool:
         """Raises `NeedsState` when it hangs on the labels of a namespace that the snapshot does not hold, and
@@ -74,7 +80,7 @@ class Matcher:
             return False
         if match.object_selector and not _object_selected(match.object_selector, context):
             return False
-        return not match.namespace_selector or namespace_selected(match.namespace_selector, context)
+        return not match.namespace_selector or self._namespace_selected(match.namespace_selector, context)
 
     def _resource_covered(self, request: Request) -> bool:
         sent = request.resource
@@ -87,6 +93,27 @@ class Matcher:
                 f"converted: the API server evaluates {_version(asked)}, the review holds {_version(sent)}"
             )
         return self._match.match_policy == "Equivalent" and self._rules_cover(request, sent)
+
+    def _namespace_selected(self, selector: Selector, context: Context) -> bool:
+        request = context.request
+        if is_namespace(request):
+            # A write is judged by what is written; a removal, or a subresource, by what is stored.
+            written = request.operation in ("CREATE", "UPDATE") and not request.sub_resource
+            return selects(selector, _labels(context.object if written else context.old_object))
+        name = request.namespace
+        if not name:
+            return True
+        named = self._names.get(name)
+        if named is None:
+            named = selects(self._name, {NAME_LABEL: name})
+            if len(self._names) < _REMEMBERED and len(name) <= _NAME_RUNES:
+                self._names[name] = named
+        if not named or not self._labels:
+            return named
+        held = context.state.namespace(name)
+        if held is None:
+            raise NeedsState(f"Namespace {name}")
+        return selects(selector, _labels(held))
 
     def _rules_cover(self, request: Request, resource: GroupVersionResource) -> bool:
         namespaced = bool(request.namespace) and not is_namespace(request)
@@ -101,26 +128,6 @@ class Matcher:
             if not self._named and len(self._answers) < _REMEMBERED:
                 self._answers[key] = answer
         return answer
-
-
-def namespace_selected(selector: Selector, context: Context) -> bool:
-    request = context.request
-    if is_namespace(request):
-        # A write is judged by what is written; a removal, or a subresource, by what is stored.
-        written = request.operation in ("CREATE", "UPDATE") and not request.sub_resource
-        return selects(selector, _labels(context.object if written else context.old_object))
-    if not request.namespace:
-        return True
-    name = request.namespace
-    own = tuple(each for each in selector if each.key == NAME_LABEL)
-    if not selects(own, {NAME_LABEL: name}):
-        return False
-    if len(own) == len(selector):
-        return True
-    held = context.state.namespace(name)
-    if held is None:
-        raise NeedsState(f"Namespace {name}")
-    return selects(selector, _labels(held))
 
 
 def _applies(rule: Rule, request: Request, resource: GroupVersionResource, namespaced: bool) -> bool:
