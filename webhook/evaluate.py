@@ -13,10 +13,11 @@ import msgspec
 
 from webhook.errors import DeadlineExceeded, NeedsState, NotComparable
 from webhook.exemptions import NO_EXEMPTIONS, Exemptions
-from webhook.policy import PASS, Context, Exempted, Finding, Outcome
+from webhook.policy import PASS, Context, Exempted, Outcome
 from webhook.policyset import PolicySet
 from webhook.review import Request
 from webhook.state import EMPTY, State
+from webhook.sweep import Found
 from webhook.workload import owner
 
 BUDGET = 0.005
@@ -47,38 +48,38 @@ def evaluate(
         return Outcome(set_digest=policies.digest, snapshot=state.digest, incomplete="undecodable")
 
     evaluated = 0
-    findings: list[Finding] = []
     annotations: list[tuple[str, str, str]] = []
     notes: list[tuple[str, str]] = []
     not_comparable: list[tuple[str, str]] = []
     internal_errors: list[tuple[str, str]] = []
     skipped: list[str] = []
     turns = plan.turns(context)
-    for position, policy, verdict in turns:
+    asked: list[Found] = []
+    for position, policy in turns:
+        try:
+            context.check_deadline()
+            verdict = policy.run(context)
+        except (NeedsState, NotComparable) as error:
+            not_comparable.append((policy.id, str(error)))
+            continue
+        except DeadlineExceeded:
+            skipped.append(policy.id)
+            continue
+        except Exception as error:  # a policy's bug changes annotations and metrics, never the answer
+            internal_errors.append((policy.id, type(error).__name__))
+            continue
         if verdict is None:
-            try:
-                context.check_deadline()
-                verdict = policy.run(context)
-            except (NeedsState, NotComparable) as error:
-                not_comparable.append((policy.id, str(error)))
-                continue
-            except DeadlineExceeded:
-                skipped.append(policy.id)
-                continue
-            except Exception as error:  # a policy's bug changes annotations and metrics, never the answer
-                internal_errors.append((policy.id, type(error).__name__))
-                continue
-            if verdict is None:
-                continue
-            evaluated |= 1 << position
-            if verdict is PASS:
-                continue
+            continue
+        evaluated |= 1 << position
+        if verdict is PASS:
+            continue
         if verdict.findings:
-            findings += turns.findings(position, policy, verdict)
+            asked.append((position, turns.marked(policy, verdict)))
         if verdict.annotations:
             annotations += [(policy.id, key, value) for key, value in verdict.annotations]
         if verdict.notes:
             notes += verdict.notes
+    findings = turns.findings(asked)
 
     exempted: list[Exempted] = []
     if findings and exemptions:

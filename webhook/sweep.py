@@ -7,6 +7,7 @@ verdict is; only who is left is asked by its own `run`. Order and outcome are th
 from __future__ import annotations
 
 import contextlib
+import itertools
 from collections.abc import Callable, Hashable, Iterator, Sequence
 from operator import itemgetter
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
@@ -19,8 +20,8 @@ if TYPE_CHECKING:
 Pair = tuple[int, "Policy"]
 """Position in the set, policy."""
 
-Turn = tuple[int, "Policy", "Verdict | None"]
-"""Position in the set, policy, and its verdict where that is known: else it is to be asked."""
+Found = tuple[int, "Sequence[Finding]"]
+"""Position in the set, findings."""
 
 _GROUPS = 256
 """Groups of members that had something to say together, and are remembered."""
@@ -77,9 +78,9 @@ class Plan:
         self._crowds = tuple(_Members(crowd, members) for crowd, members in crowds.items())
         swept = {position for members in crowds.values() for position, _ in members}
         first = min(swept, default=len(self.pairs) and self.pairs[-1][0] + 1)
-        single: list[Turn] = [(*pair, None) for pair in pairs if pair[0] not in swept]
-        self._lead = tuple(turn for turn in single if turn[0] < first)
-        self._rest = tuple(turn for turn in single if turn[0] > first)
+        single = [pair for pair in pairs if pair[0] not in swept]
+        self._lead = tuple(pair for pair in single if pair[0] < first)
+        self._rest = tuple(pair for pair in single if pair[0] > first)
         self.alone = bool(single)
         """Whether there are candidates that are asked by themselves."""
 
@@ -134,20 +135,19 @@ class _Members:
 
 
 class Turns:
-    """One review: the candidates that have to be asked or have something to say, in set order."""
+    """One review: the candidates that have to be asked by themselves, in set order; then what all have found."""
 
-    __slots__ = ("_context", "_marked", "_plan", "_undecided", "decided")
+    __slots__ = ("_context", "_plan", "_told", "_update", "decided")
 
     def __init__(self, plan: Plan, context: Context) -> None:
         self.decided = 0
-        """The bitmap of those that need not be asked: they pass, or come with their verdict."""
+        """The bitmap of those that need not be asked: their verdict is known."""
         self._plan = plan
         self._context = context
-        self._undecided: list[tuple[_Members, _Group, Answers]] = []
-        self._marked: dict[int, Sequence[Finding] | None] = {}
-        """Position → findings, marked, where that is known."""
+        self._update = context.request.operation == "UPDATE"
+        self._told: list[tuple[_Members, _Group, Answers]] = []
 
-    def __iter__(self) -> Iterator[Turn]:
+    def __iter__(self) -> Iterator[Pair]:
         # What leads the set is asked before the crowds: a sweep that is slow must not cost the first their turn.
         yield from self._plan._lead
         rest = list(self._plan._rest)
@@ -155,36 +155,57 @@ class Turns:
             answers = members.sweep(self._context)
             if answers is None:
                 continue
-            group = members.group(answers.numbers)
             self.decided |= members.mask
+            if not answers.numbers:
+                continue
+            group = members.group(answers.numbers)
+            self._told.append((members, group, answers))
             if None in answers.verdicts:
-                for position, verdict in zip(group.positions, answers.verdicts, strict=True):
-                    self.decided ^= (verdict is None) << position
-            rest += zip(group.positions, group.policies, answers.verdicts, strict=True)
-            if answers.numbers:
-                self._undecided.append((members, group, answers))
-        rest.sort(key=itemgetter(0))
+                unknown = [
+                    (position, policy)
+                    for position, policy, verdict in zip(group.positions, group.policies, answers.verdicts, strict=True)
+                    if verdict is None
+                ]
+                self.decided ^= sum(1 << position for position, _ in unknown)
+                rest = sorted([*rest, *unknown], key=itemgetter(0))
         yield from rest
 
-    def findings(self, position: int, policy: Policy, verdict: Verdict) -> Sequence[Finding]:
-        """A candidate's, marked as pre-existing where the object that an UPDATE replaces violates the same in at least
-        the same parts."""
-        if self._context.request.operation != "UPDATE":
-            return verdict.findings
-        while self._undecided:
-            with contextlib.suppress(Exception):  # whoever is asked by itself meets it again
-                self._ask_before(*self._undecided.pop())
-        found = self._marked.get(position)
-        return self._alone(policy, verdict) if found is None else found
+    def findings(self, asked: Sequence[Found]) -> list[Finding]:
+        """Everybody's, in set order, after all turns. `asked` are those of who was asked, marked."""
+        told = [(group.positions, self._marked(members, group, answers)) for members, group, answers in self._told]
+        if len(told) == 1 and not asked:
+            return list(itertools.chain.from_iterable(told[0][1]))
+        found = [*asked]
+        for positions, findings in told:
+            found += zip(positions, findings, strict=True)
+        found.sort(key=itemgetter(0))
+        return list(itertools.chain.from_iterable(map(itemgetter(1), found)))
 
-    def _ask_before(self, members: _Members, group: _Group, answers: Answers) -> None:
-        # What is asked by itself may want more of the old object soon.
+    def _marked(self, members: _Members, group: _Group, answers: Answers) -> Sequence[Sequence[Finding]]:
+        """Of each answer, marked; nothing of who was asked by itself."""
+        if not self._update:
+            return [() if verdict is None else verdict.findings for verdict in answers.verdicts]
+        found: Sequence[Sequence[Finding] | None] = [None] * len(answers.numbers)
+        with contextlib.suppress(Exception):  # each is asked by itself, and meets it again
+            found = self._before(members, group, answers)
+        if None not in found:
+            return found  # type: ignore[return-value]
+        return [
+            () if verdict is None else self.marked(policy, verdict) if some is None else some
+            for policy, verdict, some in zip(group.policies, answers.verdicts, found, strict=True)
+        ]
+
+    def _before(self, members: _Members, group: _Group, answers: Answers) -> Sequence[Sequence[Finding] | None]:
+        # What is asked by itself may want more of the old object, or has asked for it.
         narrow = None if self._plan.alone else members.view(group, self._context)
         context = self._context.before(narrow or self._plan.view)
-        if context is not None:
-            self._marked.update(zip(group.positions, members.sweep.before(answers, context), strict=True))
+        return [None] * len(answers.numbers) if context is None else members.sweep.before(answers, context)
 
-    def _alone(self, policy: Policy, verdict: Verdict) -> Sequence[Finding]:
+    def marked(self, policy: Policy, verdict: Verdict) -> Sequence[Finding]:
+        """A candidate's findings, marked as pre-existing where the object that an UPDATE replaces violates the same in
+        at least the same parts."""
+        if not self._update:
+            return verdict.findings
         try:
             context = self._context.before(self._plan.view)
             if context is None:
