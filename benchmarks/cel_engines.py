@@ -70,24 +70,22 @@ class Policies:
         # The deadline of serving; the clock that serving asks.
         return Context(request_of(value), state=_no_state(), clock=time.monotonic, deadline=float("inf")), value
 
-    def ask(self, taken: Any) -> tuple[int, list[tuple[int, Any]]]:
-        """The bitmap of policies that were decided together, and (position, verdict) of those that do not pass."""
+    def ask(self, taken: Any) -> tuple[int, list[Any]]:
+        """The bitmap of policies that were decided, and what those have found that do not pass."""
         usual, value = taken
         context = usual.of_values(value, None)
         turns = self._policies.plan(context.request).turns(context)
-        asked = [(position, verdict or policy.run(context)) for position, policy, verdict in turns]
-        return turns.decided, asked
+        ran = [(position, policy.run(context)) for position, policy in turns]
+        asked = [(position, verdict.findings) for position, verdict in ran if verdict is not None]
+        return turns.decided | sum(1 << position for position, _ in asked), turns.findings(asked)
 
     def answers(self, taken: Any) -> Sequence[object]:
         """As `ask`, a boolean a question."""
-        passed, asked = self.ask(taken)
-        found = [[bool(passed >> position & 1)] * self._each for position in range(len(self._policies.policies))]
-        for position, verdict in asked:
-            assert verdict is not None, "the policy does not match"
-            failed = {each.index for each in verdict.findings}
-            assert not any(each.error for each in verdict.findings)
-            found[position] = [index not in failed for index in range(self._each)]
-        return [answer for answers in found for answer in answers]
+        decided, findings = self.ask(taken)
+        assert decided + 1 == 1 << len(self._policies.policies), "a policy does not match"
+        assert not any(each.error for each in findings)
+        failed = {(each.policy, each.index) for each in findings}
+        return [(one.id, index) not in failed for one in self._policies.policies for index in range(self._each)]
 
 
 class Compiled:
