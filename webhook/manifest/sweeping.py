@@ -183,23 +183,25 @@ class _Sweep:
         business."""
         if run.outside:
             return None
-        unknown = (), frozenset(range(len(self._members)) if among is None else among)
         if not run.exact:
-            return unknown
+            return self._unknown(among)
         granted = self._by_size.get(run.size)
         if granted is None:
             granted = self._by_size[run.size] = _Granted(self._members, self._places, run.size)
         if granted.lead is None:
-            return unknown
+            return self._unknown(among)
         try:
             errors = granted.lead.conditions_met(run, context)
         except Exception:  # each member says for itself what is wrong
-            return unknown
+            return self._unknown(among)
         if errors is None:
             return None
         if errors:
-            return unknown
+            return self._unknown(among)
         return self._failing(granted, granted.everyone if among is None else granted.among(among), run, context)
+
+    def _unknown(self, among: tuple[int, ...] | None) -> tuple[tuple[_Place, ...], frozenset[int]]:
+        return (), frozenset(range(len(self._members)) if among is None else among)
 
     def _failing(
         self, granted: _Granted, group: _Group, run: Run, context: Context
