@@ -276,7 +276,6 @@ def test_no_name_enters_the_source() -> None:
     unit = compile_unit(
         [Expression(path=f"spec.{hostile}", text=text)],
         variables=[Variable(name="zyx_var", path="v", text="'zyx' + object.zyx")],
-        name="unit zyx",
     )
     assert "zyx" not in unit.source
     assert hostile not in unit.source
@@ -361,7 +360,7 @@ def test_a_traceback_shows_the_generated_line() -> None:
 
 def test_what_differs_in_constants_alone_shares_its_code() -> None:
     texts = [f"object.a.exists(x, has(x.b) && x.b.startsWith('{each}'))" for each in ("one", "two", "three")]
-    units = [compile_unit([Expression(path="x", text=text)], name=text) for text in texts]
+    units = [compile_unit([Expression(path="x", text=text)]) for text in texts]
     assert len({unit.calls[0].__code__ for unit in units}) == 1
     for each in ("one", "two", "none"):
         found = [unit.start(Inputs(object={"a": [{"b": each}]})).value(0) for unit in units]

@@ -90,11 +90,13 @@ class Body:
         self.own: set[str] = set()
         self.roots: dict[str, str] = {}
 
-    def finish(self, name: str, result: str) -> None:
+    def opening(self, name: str) -> list[str]:
+        """The function's head, and the lines that stand before all others."""
         parameters = ", ".join(["S", *self.used])
-        head = [f"def {name}({parameters}):"]
-        head += [f"    {python} = S.{attribute}" for attribute, python in self.roots.items()]
-        self.module.function([*head, *self.out.lines, f"    return {result}"])
+        return [f"def {name}({parameters}):", *(f"    {held} = S.{each}" for each, held in self.roots.items())]
+
+    def finish(self, name: str, result: str) -> None:
+        self.module.function([*self.opening(name), *self.out.lines, f"    return {result}"])
 
     # -- three ways to write a node
 

@@ -88,7 +88,7 @@ def generate_direct(context: Context, checked: Checked, facts: dict[int, Facts],
         form.test(checked.tree, True, "return False")
     else:
         result = form.atom(checked.tree)
-    head = [f"def {name}({form.parameters()}):", *form.heads(), "    try:"]
+    head = [*form.body.opening(name), "    try:"]
     tail = [f"        return {result}", "    except FAULTS:", f"        return {exact}(S)"]
     context.module.function([*head, *form.body.out.lines, *tail])
     return name
@@ -117,13 +117,6 @@ class _Direct:
         self._counted = False
         """Whether a loop around counts the turns of those that are none in Python."""
         self._looped = looped
-        """Constants that loops ask for, as defaults of parameters: a local is at hand sooner than a global."""
-
-    def parameters(self) -> str:
-        return ", ".join(["S", *self.body.used])
-
-    def heads(self) -> list[str]:
-        return [f"    {python} = S.{attribute}" for attribute, python in self.body.roots.items()]
 
     # -- decisions: statements that run `leave` unless the node is `want`
 
@@ -290,8 +283,7 @@ class _Direct:
             form.test(term, not want, f"return {want}")
         form.test(terms[-1], want, f"return {not want}")
         name = self.body.module.name("q")
-        head = f"def {name}({form.parameters()}):"
-        self.body.module.function([head, *form.heads(), *form.body.out.lines, f"    return {want}"])
+        self.body.module.function([*form.body.opening(name), *form.body.out.lines, f"    return {want}"])
         for used in form.body.used:
             self.body.use(used)
         return f"{name}({', '.join(['S', *form.body.used])})"

@@ -26,6 +26,11 @@ Key = tuple[Any, ...]
 _WORD = re.compile(r"[_a-zA-Z][_a-zA-Z0-9]*")
 
 
+def words_of(text: str) -> frozenset[str]:
+    """All that may be a name in an expression: what is not among them it does not name."""
+    return frozenset(_WORD.findall(text))
+
+
 class Slot(msgspec.Struct):
     """Where a variable is remembered, and the function of the unit that defined it first."""
 
@@ -51,7 +56,7 @@ class Shared:
 
     def key(self, name: str, text: str, before: Iterable[tuple[str, Key]], *, params: bool) -> Key:
         """What makes a variable the same as another's. `before` are those defined before it, by name."""
-        words = frozenset(_WORD.findall(text))
+        words = words_of(text)
         needs = tuple((other, key) for other, key in before if other in words)
         private = (params and "params" in words) or any(key[0] for _, key in needs)
         return (self.size + 1 if private else 0, name, text, needs)

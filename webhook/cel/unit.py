@@ -95,9 +95,8 @@ class Unit:
     """
 
     def __init__(
-        self, name: str, module: Module, expressions: Sequence[Expression], functions: Sequence[str], shared: Shared
+        self, module: Module, expressions: Sequence[Expression], functions: Sequence[str], shared: Shared
     ) -> None:
-        self.name = name
         sources = module.functions()
         self.source = "\n".join(sources.values())
         self.expressions = tuple(expressions)
@@ -170,7 +169,6 @@ def compile_unit(
     *,
     variables: Sequence[Variable] = (),
     params: bool = False,
-    name: str = "unit",
     declared: Mapping[str, Type] | None = None,
     undeclared: Collection[str] = (),
     shared: Shared | None = None,
@@ -246,7 +244,7 @@ def compile_unit(
     ]
     if errors:
         raise CompileErrors(errors)
-    unit = Unit(name, context.module, expressions, [each.function for each in compiled], shared)
+    unit = Unit(context.module, expressions, [each.function for each in compiled], shared)
     unit.bounds = tuple(each.bound for each in compiled)
     unit.reads = frozenset().union(
         *(each.paths for each in seen.values()), *(each.reads.paths | each.reads.value for each in compiled)

@@ -211,7 +211,6 @@ def _compile(request: dict[str, Any], version: Version, *, metered: bool) -> Uni
         ],
         params="params" in request,
         undeclared=[name for name in _DECLARABLE if name not in request],
-        name="cel eval",
         metered=metered,
         version=version,
     )

@@ -122,7 +122,6 @@ class _Parts:
             self._expressions,
             variables=[self._variable(each) for each in self._spec.variables],
             params=self._spec.param_kind is not None,
-            name=self._spec.id,
             shared=shared,
             metered=metered,
             version=self._version,

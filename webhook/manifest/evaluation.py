@@ -8,7 +8,6 @@ Source: `apiserver pkg/admission/plugin/policy/validating/{dispatcher,validator}
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
@@ -19,6 +18,7 @@ from webhook.cel.activation import NO_END, UNSET, Activation, Inputs, Leave
 from webhook.cel.ceiling import weigh
 from webhook.cel.limits import Granted, size_class, variable_limits
 from webhook.cel.program import FAULTS, fault
+from webhook.cel.share import words_of
 from webhook.cel.unit import EvalError, Unit
 from webhook.manifest.fields import BindingSpec, PolicySpec
 from webhook.manifest.layout import Grants, Layout
@@ -422,13 +422,12 @@ _VERDICTS = 64
 """Verdicts of one policy that are remembered."""
 
 
-_WORD = re.compile(r"[A-Za-z_]\w*")
 _OTHERS = frozenset({"object", "oldObject", "request", "namespaceObject", "authorizer", "variables"})
 
 
 def _about_params(expression: str) -> bool:
     """Whether it surely looks at nothing else that differs between reviews."""
-    words = set(_WORD.findall(expression))
+    words = words_of(expression)
     return "params" in words and not words & _OTHERS
 
 
