@@ -88,3 +88,10 @@ def test_what_is_no_json_is_none(raw: bytes) -> None:
 def test_the_last_of_two_fields_of_a_name_counts() -> None:
     raw = Raw(b'{"a":1,"metadata":{"name":"a","name":"b"},"a":{"b":2}}')
     assert view_of(frozenset([("a", "b")])).decode(raw) == WHOLE.decode(raw)
+
+
+def test_equal_paths_are_one_view_however_many_others_there_are() -> None:
+    view = view_of(frozenset([("spec", "a")]))
+    others = [view_of(frozenset([("spec", str(number))])) for number in range(1000)]
+    assert view_of(frozenset([("spec", "a")])) is view
+    assert len({id(each) for each in [view, *others]}) == 1001

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from functools import lru_cache
 from typing import Any, Final, TypedDict
+from weakref import WeakValueDictionary
 
 import msgspec
 from msgspec import Raw
@@ -30,9 +31,9 @@ selectors select it."""
 
 
 class View:
-    """Immutable; equal for equal paths. `view_of` makes it."""
+    """Immutable. `view_of` makes it."""
 
-    __slots__ = ("_decoder", "paths")
+    __slots__ = ("__weakref__", "_decoder", "paths")
 
     def __init__(self, paths: frozenset[Path]) -> None:
         self.paths = paths
@@ -58,11 +59,17 @@ class View:
 
 
 def view_of(paths: frozenset[Path]) -> View:
-    """The view on these paths and on what is `USUAL`: the same one for equal paths."""
-    return WHOLE if () in paths else _known(paths | USUAL)
+    """The view on these paths and on what is `USUAL`: the same one for equal paths, as long as somebody holds it."""
+    if () in paths:
+        return WHOLE
+    paths |= USUAL
+    found = _known.get(paths)
+    if found is None:
+        found = _known[paths] = View(paths)
+    return found
 
 
-_known = lru_cache(maxsize=256)(View)
+_known: Final[WeakValueDictionary[frozenset[Path], View]] = WeakValueDictionary()
 
 
 def together(views: Iterable[View]) -> View:

@@ -150,6 +150,7 @@ async def _serve(
     loop.add_signal_handler(signal.SIGINT, server.end)
     chores = [asyncio.create_task(certificates.watch()), asyncio.create_task(server.sweep())]
     beside = asyncio.create_task(companion.serve([operations_listener]))
+    await _started(companion, beside)  # who reads "serving" may ask either port
     serving = server.admission.serving
     preparation = Preparation(serving.policies.policies)
 
@@ -175,6 +176,14 @@ async def _serve(
     for chore in chores:
         chore.cancel()
     await asyncio.gather(*chores, return_exceptions=True)
+
+
+async def _started(companion: Companion, serving: asyncio.Task[None]) -> None:
+    """Returns once it listens, or has ended without."""
+    up = asyncio.Event()
+    companion.on_started = up.set
+    serving.add_done_callback(lambda _: up.set())
+    await up.wait()
 
 
 class Companion(uvicorn.Server):
