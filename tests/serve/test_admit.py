@@ -274,3 +274,20 @@ def test_names_that_clients_invent_do_not_stay_in_memory(post: Any, review: Any,
     assert 0 < len(policies._dispatch) <= 4_096
     policies.candidates(Request(uid="", kind=KIND, resource=GroupVersionResource("", "v1", "late"), operation="CREATE"))
     assert ("", "v1", "late", "", "CREATE") in policies._dispatch
+
+
+@pytest.mark.parametrize("operation", ["CREATE", "UPDATE"])
+def test_an_object_that_has_fields_like_a_reviews_is_judged_whole(
+    operation: str, post: Any, review: Any, admission: Any
+) -> None:
+    seen: list[Any] = []
+
+    def looks(context: Context) -> Verdict:
+        seen.append((context.object, context.old_object))
+        return Verdict()
+
+    inner = {"spec": {"a": {"object": {}, "oldObject": {"x": 1}}, "dryRun": False, "options": {}}, "tail": {}}
+    old = None if operation == "CREATE" else {"spec": {"oldObject": {}}}
+    answer = post(admission(looks), review(operation=operation, object=inner, oldObject=old))
+    assert seen == [(inner, old)]
+    assert "incomplete" not in answer.annotations

@@ -13,6 +13,7 @@ Bodies that arrive whole are evaluated at once and are never held, so slow sende
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import re
 import time
 from collections.abc import Awaitable, Callable, Iterable, MutableMapping
@@ -22,7 +23,7 @@ from typing import Any, Protocol
 from msgspec import DecodeError, Struct
 from msgspec.json import Decoder
 
-from webhook import policy, review
+from webhook import envelope, policy, review
 from webhook.evaluate import evaluate
 from webhook.exemptions import NO_EXEMPTIONS, Exemptions
 from webhook.policyset import PolicySet
@@ -45,6 +46,9 @@ TIMEOUT_DEFAULT = 30.0
 """Seconds that a body may take without `?timeout=`: the longest that a webhook may be given."""
 BUDGET_MAX = 0.5
 UID_BYTES = 512
+
+_NO_REVIEW = (DecodeError, RecursionError, UnicodeError, OverflowError)
+"""What decoding raises."""
 
 
 class Serving(Struct, frozen=True, kw_only=True):
@@ -207,18 +211,18 @@ class Admission:
     def _review(self, body: bytes, query: bytes, headers: Headers) -> bytes:
         """The answer to what is to be evaluated. Raises nothing."""
         try:
-            request = review.decode(body).request
-        except (DecodeError, RecursionError, UnicodeError, OverflowError) as error:
+            request = envelope.decode(body)
+        except _NO_REVIEW as error:
             return self._unseen(body, "undecodable", type(error).__name__)
         except Exception as error:
             return self._failed(review.recover_uid(body), "decode", error)
         serving = self.serving
         try:
             if self.tracer is None:
-                outcome = self._evaluate(query, request, serving)
+                outcome = self._outcome(query, body, request, serving)
             else:
                 with self.tracer(headers) as set_attribute:
-                    outcome = self._evaluate(query, request, serving)
+                    outcome = self._outcome(query, body, request, serving)
                     set_attribute("wouldblock.operation", request.operation)
                     set_attribute("wouldblock.resource", request.resource.resource[:64])
                     set_attribute("wouldblock.findings", len(outcome.findings))
@@ -230,6 +234,13 @@ class Admission:
         except Exception as error:
             return self._failed(request.uid, "respond", error)
         return answer
+
+    def _outcome(self, query: bytes, body: bytes, request: review.Request, serving: Serving) -> policy.Outcome:
+        outcome = self._evaluate(query, request, serving)
+        if outcome.incomplete == "undecodable":  # or only cut at the wrong place
+            with contextlib.suppress(*_NO_REVIEW):
+                return self._evaluate(query, review.decode(body).request, serving)
+        return outcome
 
     def _evaluate(self, query: bytes, request: review.Request, serving: Serving) -> policy.Outcome:
         longest = min(BUDGET_MAX, timeout_of(query) / 2)
