@@ -146,18 +146,34 @@ def _add_texts(values: dict[str, str], outcome: Outcome) -> None:
     values.update(texts)
 
 
-def _texts(outcome: Outcome, limit: int) -> dict[str, str]:
+def _texts(outcome: Outcome, limit: int) -> Mapping[str, str]:
     """`limit` code points of a message, at most."""
+    found = _found_before.get((outcome.findings, limit))
+    if found is None:
+        found = _told(outcome.findings, limit)
+        if sum(map(len, found.values())) <= VALUES_BYTES:
+            if len(_found_before) >= _SETS:
+                _found_before.clear()
+            _found_before[outcome.findings, limit] = found
+    if outcome.annotations:
+        found = {**found, VALUES: _lines([(name, key, clip(value, limit)) for name, key, value in outcome.annotations])}
+    return found
+
+
+_found_before: dict[tuple[tuple[Finding, ...], int], Mapping[str, str]] = {}
+"""Findings and the limit of their messages → their values. The same is found in many objects."""
+_SETS = 32
+
+
+def _told(findings: Sequence[Finding], limit: int) -> Mapping[str, str]:
     texts: dict[str, str] = {}
     known = _remembered[limit]
-    lines = [known.get(each) or _line(each, limit) for each in outcome.findings if not each.error]
+    lines = [known.get(each) or _line(each, limit) for each in findings if not each.error]
     if lines:
         texts[VIOLATIONS] = "\n".join(lines)
-    if len(lines) < len(outcome.findings):
-        errors = [known.get(each) or _line(each, limit) for each in outcome.findings if each.error]
+    if len(lines) < len(findings):
+        errors = [known.get(each) or _line(each, limit) for each in findings if each.error]
         texts[POLICY_ERRORS] = "\n".join(errors)
-    if outcome.annotations:
-        texts[VALUES] = _lines([(policy, key, clip(value, limit)) for policy, key, value in outcome.annotations])
     return texts
 
 

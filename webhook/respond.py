@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
+from functools import lru_cache
 from operator import attrgetter
 
 from msgspec import UNSET
@@ -69,13 +70,16 @@ _RANK, _POLICY = attrgetter("severity.rank"), attrgetter("policy")
 
 def warnings_for(findings: Iterable[Finding], subject: str) -> list[str]:
     """The lines that `kubectl` prints, most severe first, each once, within all limits."""
+    return _fit(_in_order(tuple(findings)), subject)
+
+
+@lru_cache(maxsize=32)
+def _in_order(findings: tuple[Finding, ...]) -> Sequence[Finding]:
+    """Who is told of, most severe first, each once. Remembered: the same is found in many objects."""
     told = [each for each in findings if each.warn]
-    if len(told) > 1:
-        told.sort(key=_POLICY)  # which they mostly are already
-        told.sort(key=_RANK)
-        if len(set(map(_POLICY, told))) < len(told):
-            told = list({(each.policy, each.message): each for each in told}.values())
-    return _fit(told, subject)
+    told.sort(key=_POLICY)  # which they mostly are already
+    told.sort(key=_RANK)
+    return list({(each.policy, each.message): each for each in told}.values())
 
 
 def _subject(request: Request) -> str:
