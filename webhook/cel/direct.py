@@ -31,7 +31,7 @@ would not have evaluated either.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import Any, Final
 
 from webhook.cel import calls, runtime
@@ -40,7 +40,8 @@ from webhook.cel.codegen import Body, generate, name_of
 from webhook.cel.context import ROOTS, Context
 from webhook.cel.env import VARIABLES
 from webhook.cel.facts import NOT_CONSTANT, Facts, operands
-from webhook.cel.places import RUNS, kept_map, kept_range, kept_run, way_to
+from webhook.cel.needles import needles_of
+from webhook.cel.places import RUNS, SEARCHED, joined, kept_map, kept_range, kept_run, way_to
 from webhook.cel.shapes import NOT, is_collection, is_quantifier, looks_up, prefix_of, prefix_turns, run_of
 from webhook.cel.tree import Call, Conditional, Fold, Has, Ident, Index, Logic, Node, Select
 
@@ -184,16 +185,24 @@ class _Direct:
         if run is None:
             return False
         turns = self._turns_of(node), self._turns_of(run.loop)
-        kept = self._placed(node.range, kept_run, (run.fields, run.guards, run.field), *turns)
+        needles = needles_of(self.checked, self.facts, run.terms[0], run.loop.variable, want)
+        shape = run.fields, run.guards, run.field
+        kept = self._placed(node.range, kept_run, shape, *turns, after=SEARCHED if needles else RUNS)
         if kept is None:
             return False
         out = self.body.out
-        over, count = out.temporary(), out.temporary()
-        out.line(f"{over}, {count} = {kept}")
+        over, count, text = out.temporary(), out.temporary(), out.temporary()
+        out.line(f"{over}, {count}, {text} = {kept}")
         out.line(f"S.left -= {count}")
         out.line(f"if S.left < 0: {over} = S.pause({over})")
+        if needles:
+            out.line(f"if {text} is None: {text} = {self.body.module.helper(joined)}({kept})")
         scope = dict(self.body.scope)
-        with self._each(self.body.local(run.loop.variable), over):
+        found = " or ".join([f"{self.body.module.constant(needle)} in {text}" for needle in needles])
+        with (
+            self._inside(f"if {found}:") if needles else nullcontext(),
+            self._each(self.body.local(run.loop.variable), over),
+        ):
             self._chain(run.terms, want, leave, every=len(run.terms) == 1)
         self.body.scope = scope
         return True
@@ -365,13 +374,14 @@ class _Direct:
         holder = self._known(node.operand)
         return None if holder is None else self._kept.get(f"{holder}[{self.body.constant(node.field)}]")
 
-    def _placed(self, node: Node, keep: Callable[..., Any], *details: Any) -> str | None:
-        """A name that holds the node's value as `keep` keeps it; None: it has no place."""
+    def _placed(self, node: Node, keep: Callable[..., Any], *details: Any, after: int = 1) -> str | None:
+        """A name that holds the node's value as `keep` keeps it, `after` so many who do without; None: it has no
+        place."""
         places = self.body.context.places
         way = None if places is None else way_to(self.checked, node, self.body.context.variables)
         if places is None or way is None:
             return None
-        number = places.number((keep.__name__, *details, *way), RUNS if keep is kept_run else 1)
+        number = places.number((keep.__name__, *details, *way), after)
         if number is None:
             return None
         key = f"{keep.__name__} {number}"

@@ -17,6 +17,7 @@ from webhook.cel.activation import Activation
 from webhook.cel.check import Checked
 from webhook.cel.context import ROOTS
 from webhook.cel.env import VARIABLES
+from webhook.cel.needles import SEPARATOR
 from webhook.cel.runtime import Unsure, elements
 from webhook.cel.tree import Ident, Node, Select
 
@@ -28,6 +29,8 @@ UNCOUNTED: Final = 48
 """Iterations of one loop that nobody counts."""
 RUNS: Final = 4
 """Who ask for the same run before it is kept: to make one takes as long as several loops, which may end early."""
+SEARCHED: Final = 2
+"""The same where a search for a needle mostly does for a loop."""
 _AT_ONCE: Final = 1_000
 """Elements that are looked into at once: more take so long that somebody has to look at the clock."""
 
@@ -87,6 +90,10 @@ def kept_range(activation: Activation, place: int, value: Any, turns: int) -> An
     return activation.pause(values) if activation.left < 0 else values
 
 
+Kept = list[Any]
+"""A run's values, for how many turns they count, and `joined` once somebody has asked."""
+
+
 def kept_run(
     activation: Activation,
     place: int,
@@ -94,10 +101,10 @@ def kept_run(
     shape: tuple[tuple[str, ...], tuple[str, ...], str],
     turns: int,
     inner_turns: int,
-) -> tuple[list[Any], int]:
-    """What one loop runs over (`shapes.Run`: fields, guards, field), and for how many turns that counts: `turns` for an
-    element of `values` unless nobody need count them, `inner_turns` for each in the lists in it. Raises `Unsure`, and
-    what a missing key raises."""
+) -> Kept:
+    """What one loop runs over (`shapes.Run`: fields, guards, field); it counts for `turns` for an element of `values`
+    unless nobody need count them, `inner_turns` for each in the lists in it. Raises `Unsure`, and what a missing key
+    raises."""
     if values.__class__ is not list or len(values) > _AT_ONCE:
         raise Unsure
     fields, guards, last = shape
@@ -106,9 +113,29 @@ def kept_run(
     if fields:
         values = _inside(values, fields)
         count += len(values) * inner_turns
-    kept = _asked(values, guards, last) if last else values, count
+    kept: Kept = [_asked(values, guards, last) if last else values, count, None]
     activation.places[place] = kept
     return kept
+
+
+def joined(kept: Kept) -> Any:
+    """All texts of a run in one, for who looks for a needle (`needles.py`); any is in it where not all are texts."""
+    try:
+        text: Any = SEPARATOR + SEPARATOR.join(kept[0]) + SEPARATOR
+    except TypeError:
+        text = _ANYTHING
+    kept[2] = text
+    return text
+
+
+class _Anything:
+    __slots__ = ()
+
+    def __contains__(self, needle: str) -> bool:
+        return True
+
+
+_ANYTHING: Final = _Anything()
 
 
 def _inside(values: list[Any], fields: tuple[str, ...]) -> list[Any]:

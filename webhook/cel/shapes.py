@@ -37,7 +37,7 @@ def prefix_of(checked: Checked, facts: dict[int, Facts], node: Fold) -> tuple[st
         and isinstance(predicate, Call)
         and predicate.function in ("startsWith", "endsWith")
         and predicate.target is not None
-        and _is_variable(predicate.arguments[0], node.variable)
+        and is_variable(predicate.arguments[0], node.variable)
         and not _mentions(predicate.target, node.variable)
     ):
         return None
@@ -128,11 +128,11 @@ _PLAIN: Final = (Literal, Ident, Select, Has, Index, Call, Logic, Conditional, L
 
 def _asked(checked: Checked, node: Node, variable: str) -> str | None:
     """The one field that is asked for of the variable, nothing else being; empty for none, None for anything else."""
-    if _is_variable(node, variable) or not isinstance(node, _PLAIN):
+    if is_variable(node, variable) or not isinstance(node, _PLAIN):
         return None
     if isinstance(node, Fold) and variable in (node.variable, node.second):
         return None
-    if isinstance(node, Select) and _is_variable(node.operand, variable):
+    if isinstance(node, Select) and is_variable(node.operand, variable):
         return (_fields_of(checked, node, variable) or (None,))[0]
     found = {_asked(checked, each, variable) for each in children(node)} - {""}
     return found.pop() if len(found) == 1 else None if found else ""
@@ -145,7 +145,7 @@ def _asking(node: Node, variable: str) -> Node:
         return _asking(part, variable)
 
     match node:
-        case Select(operand=operand) if _is_variable(operand, variable):
+        case Select(operand=operand) if is_variable(operand, variable):
             return operand
         case Select() | Has():
             return replace(node, operand=of(node.operand))
@@ -176,10 +176,10 @@ def _fields_of(checked: Checked, node: Node | None, variable: str) -> tuple[str,
             return ()
         fields.append(node.field)
         node = node.operand
-    return tuple(fields[::-1]) if node is not None and _is_variable(node, variable) else ()
+    return tuple(fields[::-1]) if node is not None and is_variable(node, variable) else ()
 
 
-def _is_variable(node: Node, name: str) -> bool:
+def is_variable(node: Node, name: str) -> bool:
     return isinstance(node, Ident) and node.name == name
 
 
@@ -188,7 +188,7 @@ def looks_up(node: Fold) -> bool:
     written = unparse(node.range)
 
     def asks(part: Node) -> bool:
-        if isinstance(part, Index) and _is_variable(part.key, node.variable) and unparse(part.operand) == written:
+        if isinstance(part, Index) and is_variable(part.key, node.variable) and unparse(part.operand) == written:
             return True
         return any(map(asks, children(part)))
 
@@ -196,4 +196,4 @@ def looks_up(node: Fold) -> bool:
 
 
 def _mentions(node: Node, name: str) -> bool:
-    return _is_variable(node, name) or any(_mentions(each, name) for each in children(node))
+    return is_variable(node, name) or any(_mentions(each, name) for each in children(node))
