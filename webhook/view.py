@@ -7,6 +7,7 @@ look at the same value: what it decodes is for them as the whole object would be
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable
 from functools import lru_cache
 from typing import Any, Final, TypedDict
@@ -104,7 +105,9 @@ def _type(paths: Iterable[Path]) -> Any:
 
 @lru_cache(maxsize=1024)
 def _fields(types: tuple[tuple[str, Any], ...]) -> Any:
-    return TypedDict("_Fields", dict(types), total=False) | _NO_MAP  # type: ignore[operator]
+    # The objects' keys are these very texts, and interned ones are those that policies ask for.
+    fields = {sys.intern(name): type for name, type in types}
+    return TypedDict("_Fields", fields, total=False) | _NO_MAP  # type: ignore[operator]
 
 
 @lru_cache(maxsize=1024)

@@ -48,7 +48,8 @@ class Module:
         name = self._constants.get(key)
         if name is None:
             name = self._constants[key] = self.name("k")
-            self.namespace[name] = value
+            # As the keys of decoded objects are (`view.py`): who is the same need not be compared.
+            self.namespace[name] = sys.intern(value) if value.__class__ is str else value
         return name
 
     def helper(self, call: Callable[..., Any]) -> str:
