@@ -70,7 +70,7 @@ class Policies:
         # The deadline of serving; the clock that serving asks.
         return Context(request_of(value), state=_no_state(), clock=time.monotonic, deadline=float("inf")), value
 
-    def ask(self, taken: Any) -> tuple[int, list[Any]]:
+    def ask(self, taken: Any) -> tuple[int, Sequence[Any]]:
         """The bitmap of policies that were decided, and what those have found that do not pass."""
         usual, value = taken
         context = usual.of_values(value, None)

@@ -10,7 +10,7 @@ import contextlib
 import itertools
 from collections.abc import Callable, Hashable, Iterator, Sequence
 from operator import itemgetter
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from webhook.view import View, together
 
@@ -31,15 +31,34 @@ _VIEWS = 32
 """Groups that have one: 50 KB each."""
 
 
-class Answers(NamedTuple):
-    """What those members say that may not pass; all others match the request and pass."""
+class Told:
+    """What several say of one request. Immutable."""
 
-    numbers: tuple[int, ...]
-    """Who they are."""
-    verdicts: Sequence[Verdict | None]
-    """Of each; None: it is to be asked by itself."""
-    told: Any = None
-    """What the crowd knows about them besides."""
+    __slots__ = ("all", "each")
+
+    def __init__(self, each: Sequence[Sequence[Finding] | None]) -> None:
+        self.each = each
+        """The findings of each; None: not known."""
+        known = [findings for findings in each if findings is not None]
+        self.all = tuple(itertools.chain.from_iterable(known)) if len(known) == len(each) else None
+        """The findings of all of them; None if any are not known."""
+
+
+class Answers:
+    """What those members say that may not pass; all others match the request and pass. Immutable."""
+
+    __slots__ = ("complete", "numbers", "source", "told", "verdicts")
+
+    def __init__(self, numbers: tuple[int, ...], verdicts: Sequence[Verdict | None], source: Any = None) -> None:
+        self.numbers = numbers
+        """Who they are."""
+        self.verdicts = verdicts
+        """Of each; None: it is to be asked by itself."""
+        self.complete = None not in verdicts
+        self.told = Told([() if verdict is None else verdict.findings for verdict in verdicts])
+        """Nothing of who is to be asked."""
+        self.source = source
+        """What the crowd knows about them besides."""
 
 
 class Sweep(Protocol):
@@ -48,9 +67,9 @@ class Sweep(Protocol):
     def __call__(self, context: Context, /) -> Answers | None:
         """None: the request is no member's business. Raises nothing."""
 
-    def before(self, answers: Answers, context: Context, /) -> Sequence[Sequence[Finding] | None]:
-        """The findings of each answer, marked as pre-existing where the object that an UPDATE replaces (`context` is
-        about that one) violates the same; None where that is not known. Raises what is wrong with the object."""
+    def before(self, answers: Answers, context: Context, /) -> Told:
+        """The answers, marked as pre-existing where the object that an UPDATE replaces (`context` is about that one)
+        violates the same. Raises what is wrong with the object."""
 
 
 class Crowd(Protocol, Hashable):
@@ -149,8 +168,15 @@ class Turns:
 
     def __iter__(self) -> Iterator[Pair]:
         # What leads the set is asked before the crowds: a sweep that is slow must not cost the first their turn.
+        return self._led() if self._plan._lead else iter(self._after_crowds())
+
+    def _led(self) -> Iterator[Pair]:
         yield from self._plan._lead
-        rest = list(self._plan._rest)
+        yield from self._after_crowds()
+
+    def _after_crowds(self) -> Sequence[Pair]:
+        """Asks the crowds; who is left then."""
+        rest: Sequence[Pair] = self._plan._rest
         for members in self._plan._crowds:
             answers = members.sweep(self._context)
             if answers is None:
@@ -160,7 +186,7 @@ class Turns:
                 continue
             group = members.group(answers.numbers)
             self._told.append((members, group, answers))
-            if None in answers.verdicts:
+            if not answers.complete:
                 unknown = [
                     (position, policy)
                     for position, policy, verdict in zip(group.positions, group.policies, answers.verdicts, strict=True)
@@ -168,38 +194,41 @@ class Turns:
                 ]
                 self.decided ^= sum(1 << position for position, _ in unknown)
                 rest = sorted([*rest, *unknown], key=itemgetter(0))
-        yield from rest
+        return rest
 
-    def findings(self, asked: Sequence[Found]) -> list[Finding]:
+    def findings(self, asked: Sequence[Found]) -> Sequence[Finding]:
         """Everybody's, in set order, after all turns. `asked` are those of who was asked, marked."""
-        told = [(group.positions, self._marked(members, group, answers)) for members, group, answers in self._told]
-        if len(told) == 1 and not asked:
-            return list(itertools.chain.from_iterable(told[0][1]))
+        told = [(group, self._marked(members, group, answers)) for members, group, answers in self._told]
+        if len(told) == 1 and not asked and told[0][1].all is not None:
+            return told[0][1].all
         found = [*asked]
-        for positions, findings in told:
-            found += zip(positions, findings, strict=True)
+        for group, some in told:
+            found += [(at, findings) for at, findings in zip(group.positions, some.each, strict=True) if findings]
         found.sort(key=itemgetter(0))
         return list(itertools.chain.from_iterable(map(itemgetter(1), found)))
 
-    def _marked(self, members: _Members, group: _Group, answers: Answers) -> Sequence[Sequence[Finding]]:
-        """Of each answer, marked; nothing of who was asked by itself."""
+    def _marked(self, members: _Members, group: _Group, answers: Answers) -> Told:
+        """What was answered, marked; all of it is known."""
         if not self._update:
-            return [() if verdict is None else verdict.findings for verdict in answers.verdicts]
-        found: Sequence[Sequence[Finding] | None] = [None] * len(answers.numbers)
+            return answers.told
+        told: Told | None = None
         with contextlib.suppress(Exception):  # each is asked by itself, and meets it again
-            found = self._before(members, group, answers)
-        if None not in found:
-            return found  # type: ignore[return-value]
-        return [
-            () if verdict is None else self.marked(policy, verdict) if some is None else some
-            for policy, verdict, some in zip(group.policies, answers.verdicts, found, strict=True)
-        ]
+            told = self._before(members, group, answers)
+        if told is not None and told.all is not None:
+            return told
+        each = [None] * len(answers.numbers) if told is None else told.each
+        return Told(
+            [
+                () if verdict is None else self.marked(policy, verdict) if some is None else some
+                for policy, verdict, some in zip(group.policies, answers.verdicts, each, strict=True)
+            ]
+        )
 
-    def _before(self, members: _Members, group: _Group, answers: Answers) -> Sequence[Sequence[Finding] | None]:
+    def _before(self, members: _Members, group: _Group, answers: Answers) -> Told | None:
         # What is asked by itself may want more of the old object, or has asked for it.
         narrow = None if self._plan.alone else members.view(group, self._context)
         context = self._context.before(narrow or self._plan.view)
-        return [None] * len(answers.numbers) if context is None else members.sweep.before(answers, context)
+        return None if context is None else members.sweep.before(answers, context)
 
     def marked(self, policy: Policy, verdict: Verdict) -> Sequence[Finding]:
         """A candidate's findings, marked as pre-existing where the object that an UPDATE replaces violates the same in

@@ -287,7 +287,7 @@ def test_an_object_that_has_fields_like_a_reviews_is_judged_whole(
         return Verdict()
 
     inner = {"spec": {"a": {"object": {}, "oldObject": {"x": 1}}, "dryRun": False, "options": {}}, "tail": {}}
-    old = None if operation == "CREATE" else {"spec": {"oldObject": {}}}
+    old: Any = None if operation == "CREATE" else {"spec": {"oldObject": {}}}
     answer = post(admission(looks), review(operation=operation, object=inner, oldObject=old))
     assert seen == [(inner, old)]
     assert "incomplete" not in answer.annotations

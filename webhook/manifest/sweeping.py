@@ -16,7 +16,7 @@ from webhook.cel.share import Shared
 from webhook.errors import DeadlineExceeded
 from webhook.manifest.evaluation import Call, Evaluator, Run
 from webhook.policy import Context, Finding, Verdict
-from webhook.sweep import Answers, Sweep
+from webhook.sweep import Answers, Sweep, Told
 
 _CHUNK = 64
 """Validations between two looks at the clock."""
@@ -170,10 +170,10 @@ class _Sweep:
             return None
         return self._said.answers(*swept, run.activation, texts=context.texts)
 
-    def before(self, answers: Answers, context: Context) -> Sequence[Sequence[Finding] | None]:
+    def before(self, answers: Answers, context: Context) -> Told:
         swept = self._swept(self._members[0].run_of(context), context, answers.numbers)
         if swept is None:
-            return [None if each is None else each.findings for each in answers.verdicts]
+            return Told([None if each is None else each.findings for each in answers.verdicts])
         return self._said.marked(answers, *swept)
 
     def _swept(
@@ -241,23 +241,26 @@ class _Sweep:
 
 
 class _History(NamedTuple):
-    findings: Sequence[Sequence[Finding] | None]
-    """Of each that has something to say, marked; None where its messages are computed."""
+    told: Told
+    """Of each that has something to say, marked; not of those whose messages are computed."""
     old: Mapping[int, Sequence[int]]
     """By member: which of its validations are false of the old object."""
 
 
-class _Pattern:
+class _Pattern(Answers):
     """What is said when these validations are false, and no others."""
 
-    __slots__ = ("computed", "histories", "numbers", "verdicts")
+    __slots__ = ("computed", "histories")
 
-    def __init__(self) -> None:
-        self.numbers: tuple[int, ...] = ()
-        """Whose they are."""
-        self.verdicts: list[Verdict | None] = []
-        self.computed: list[tuple[int, int, tuple[int, ...]]] = []
-        """Where in `verdicts` one is to come that has computed messages, of which member, and what of it is false."""
+    def __init__(
+        self,
+        numbers: tuple[int, ...],
+        verdicts: Sequence[Verdict | None],
+        computed: Sequence[tuple[int, int, tuple[int, ...]]],
+    ) -> None:
+        super().__init__(numbers, verdicts)
+        self.computed = computed
+        """Where in the verdicts one is to come that has computed messages, of which member, and what of it is false."""
         self.histories: dict[tuple[_Place, ...], _History] = {}
         """By what is false of the old object."""
 
@@ -278,39 +281,39 @@ class _Said:
         self, false: tuple[_Place, ...], unknown: frozenset[int], activation: Activation, *, texts: bool
     ) -> Answers:
         pattern = self._patterns.get((false, texts)) or self._pattern(false, texts)
-        verdicts = pattern.verdicts
-        if pattern.computed:
-            verdicts = list(verdicts)
-            for at, number, which in pattern.computed:
-                try:
-                    verdicts[at] = self._members[number].computed(which, activation)
-                except Exception:  # noqa: S112 - the member meets it again; `suppress` takes as long as some messages
-                    continue
+        if not pattern.computed and not unknown:
+            return pattern
+        verdicts = list(pattern.verdicts)
+        for at, number, which in pattern.computed:
+            try:
+                verdicts[at] = self._members[number].computed(which, activation)
+            except Exception:  # noqa: S112 - the member meets it again; `suppress` takes as long as some messages
+                continue
         if not unknown:
             return Answers(pattern.numbers, verdicts, pattern)
         known = dict(zip(pattern.numbers, verdicts, strict=True)) | dict.fromkeys(unknown)
         numbers = tuple(sorted(known))
         return Answers(numbers, [known[number] for number in numbers], pattern)
 
-    def marked(
-        self, answers: Answers, false: tuple[_Place, ...], unknown: frozenset[int]
-    ) -> Sequence[Sequence[Finding] | None]:
+    def marked(self, answers: Answers, false: tuple[_Place, ...], unknown: frozenset[int]) -> Told:
         """`false` and `unknown` are the old object's."""
-        pattern: _Pattern = answers.told
+        pattern: _Pattern = answers if isinstance(answers, _Pattern) else answers.source
         if unknown or answers.numbers is not pattern.numbers:
             old = self._by_member(false)
-            return [
-                None if verdict is None or number in unknown else _marked(verdict, old.get(number, ()))
-                for number, verdict in zip(answers.numbers, answers.verdicts, strict=True)
-            ]
+            return Told(
+                [
+                    None if verdict is None or number in unknown else _marked(verdict, old.get(number, ()))
+                    for number, verdict in zip(answers.numbers, answers.verdicts, strict=True)
+                ]
+            )
         history = pattern.histories.get(false) or self._history(pattern, false)
         if not pattern.computed:
-            return history.findings
-        found = list(history.findings)
+            return history.told
+        found = list(history.told.each)
         for at, number, _ in pattern.computed:
             verdict = answers.verdicts[at]
             found[at] = None if verdict is None else _marked(verdict, history.old.get(number, ()))
-        return found
+        return Told(found)
 
     def _history(self, pattern: _Pattern, false: tuple[_Place, ...]) -> _History:
         old = self._by_member(false)
@@ -319,7 +322,7 @@ class _Said:
             for number, verdict in zip(pattern.numbers, pattern.verdicts, strict=True)
         ]
         self._remember(1 + len(false))
-        made = pattern.histories[false] = _History(found, old)
+        made = pattern.histories[false] = _History(Told(found), old)
         return made
 
     def _by_member(self, false: Sequence[_Place]) -> Mapping[int, Sequence[int]]:
@@ -330,17 +333,17 @@ class _Said:
         return found
 
     def _pattern(self, false: tuple[_Place, ...], texts: bool) -> _Pattern:
-        pattern = _Pattern()
         failing = self._by_member(false)
+        verdicts: list[Verdict | None] = []
+        computed: list[tuple[int, int, tuple[int, ...]]] = []
         for at, (number, which) in enumerate(failing.items()):
             verdict = self._members[number].told(tuple(which), texts=texts)
             if verdict is None:
-                pattern.computed.append((at, number, tuple(which)))
-            pattern.verdicts.append(verdict)
-        pattern.numbers = tuple(failing)
+                computed.append((at, number, tuple(which)))
+            verdicts.append(verdict)
         self._remember(1 + len(false))
-        self._patterns[false, texts] = pattern
-        return pattern
+        made = self._patterns[false, texts] = _Pattern(tuple(failing), verdicts, computed)
+        return made
 
     def _remember(self, more: int) -> None:
         """Makes room."""
