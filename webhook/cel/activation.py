@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from typing import Any, Final
 
 from msgspec import Struct
@@ -46,17 +47,8 @@ MISSING: Final = Missing()
 """Stands for a `namespace_object` that the cluster state does not hold; `Missing("Namespace shop")` names it."""
 
 
-class Deferred:
-    """An input that is made when an expression first asks for it."""
-
-    __slots__ = ("_make", "_of")
-
-    def __init__(self, make: Callable[[Any], Any], of: Any) -> None:
-        self._make = make
-        self._of = of
-
-    def value(self) -> Any:
-        return self._make(self._of)
+Deferred: Final = partial
+"""An input that is made when an expression first asks for it: no value is of this class."""
 
 
 class Unset:
@@ -135,13 +127,13 @@ class Activation:
     @property
     def old_object(self) -> Any:
         if self._old_object.__class__ is Deferred:
-            self._old_object = self._old_object.value()
+            self._old_object = self._old_object()
         return self._old_object
 
     @property
     def request(self) -> Any:
         if self._request.__class__ is Deferred:
-            self._request = self._request.value()
+            self._request = self._request()
         return self._request
 
     def namespace(self) -> Any:

@@ -48,7 +48,7 @@ class Comparison(msgspec.Struct, frozen=True, eq=False):
             if self.left.default and not one:
                 return False
             raise no_overload()
-        if self.right is None or not self.right.typed(activation):
+        if self.right is None or (self.right.root != self.left.root and not self.right.typed(activation)):
             return equals(one, other)
         if self.left.field in QUANTITIES and not self.left.element:
             return equals(one, other)  # a map: its values are compared as texts
@@ -131,13 +131,21 @@ def _alike(one: Any, other: Any, field: str, above: str) -> bool:
     """Whether two values of one Go type are equal, `field` of what the field `above` holds."""
     kind = one.__class__
     if kind is dict and other.__class__ is dict:
-        return one.keys() == other.keys() and all(_alike(held, other[key], key, field) for key, held in one.items())
+        if one.keys() != other.keys():
+            return False
+        for key, held in one.items():
+            found = other[key]
+            if held.__class__ is str and held == found:
+                continue
+            if not _alike(held, found, key, field):
+                return False
+        return True
     if kind is list and other.__class__ is list:
         return len(one) == len(other) and all(_alike(*both, field, above) for both in zip(one, other, strict=True))
-    if one is None or other is None:
-        return one == other or [] in (one, other)
     if kind is str and other.__class__ is str:
         return one == other or (_is_quantity(field, above) and _amounts(one, other))
+    if one is None or other is None:
+        return one == other or [] in (one, other)
     return equals(one, other)
 
 

@@ -62,21 +62,18 @@ def input_size(context: Context) -> int:
 
 def _request_size(request: Request) -> int:
     user, kind, resource = request.user_info, request.kind, request.resource
-    runes = len(user.username) + len(user.uid) + len(request.name) + len(request.namespace)
-    runes += len(kind.group) + len(kind.version) + len(kind.kind) + 2 * len(request.sub_resource)
-    runes += (
-        len(resource.group) + len(resource.version) + len(resource.resource) + 2 * len(request.request_sub_resource)
+    asked_kind, asked = request.request_kind or kind, request.request_resource or resource
+    texts = (
+        f"{user.username}{user.uid}{request.name}{request.namespace}"
+        f"{kind.group}{kind.version}{kind.kind}{asked_kind.group}{asked_kind.version}{asked_kind.kind}"
+        f"{resource.group}{resource.version}{resource.resource}{asked.group}{asked.version}{asked.resource}"
     )
-    asked_kind, asked = request.request_kind, request.request_resource
-    if asked_kind is not None:
-        runes += len(asked_kind.group) + len(asked_kind.version) + len(asked_kind.kind)
-    if asked is not None:
-        runes += len(asked.group) + len(asked.version) + len(asked.resource)
+    # What the original lacks is written as the other one again.
+    runes = len(texts) + 2 * len(request.sub_resource) + 2 * len(request.request_sub_resource)
     for group in user.groups or ():
         runes += len(group) + 1
     if user.extra:
         runes += sum(len(key) + sum(map(len, values)) + len(values) for key, values in user.extra.items())
-    # What the original lacks is written as the other one again.
     return _FIXED + 8 * runes + len(request.options)
 
 
