@@ -36,29 +36,37 @@ class Told:
 
     __slots__ = ("all", "each")
 
-    def __init__(self, each: Sequence[Sequence[Finding] | None]) -> None:
+    def __init__(self, each: Sequence[Sequence[Finding] | None], *, complete: bool) -> None:
         self.each = each
         """The findings of each; None: not known."""
-        known = [findings for findings in each if findings is not None]
-        self.all = tuple(itertools.chain.from_iterable(known)) if len(known) == len(each) else None
-        """The findings of all of them; None if any are not known."""
+        self.all = tuple(itertools.chain.from_iterable(each)) if complete else None  # type: ignore[arg-type]
+        """The findings of all of them; None if those of some are not known."""
 
 
 class Answers:
     """What those members say that may not pass; all others match the request and pass. Immutable."""
 
-    __slots__ = ("complete", "numbers", "source", "told", "verdicts")
+    __slots__ = ("_told", "complete", "numbers", "source", "verdicts")
 
-    def __init__(self, numbers: tuple[int, ...], verdicts: Sequence[Verdict | None], source: Any = None) -> None:
+    def __init__(
+        self, numbers: tuple[int, ...], verdicts: Sequence[Verdict | None], *, complete: bool, source: Any = None
+    ) -> None:
         self.numbers = numbers
         """Who they are."""
         self.verdicts = verdicts
         """Of each; None: it is to be asked by itself."""
-        self.complete = None not in verdicts
-        self.told = Told([() if verdict is None else verdict.findings for verdict in verdicts])
-        """Nothing of who is to be asked."""
+        self.complete = complete
+        """Whether all verdicts are known."""
         self.source = source
         """What the crowd knows about them besides."""
+        self._told: Told | None = None
+
+    @property
+    def told(self) -> Told:
+        """Nothing of who is to be asked."""
+        if self._told is None:
+            self._told = Told([() if verdict is None else verdict.findings for verdict in self.verdicts], complete=True)
+        return self._told
 
 
 class Sweep(Protocol):
@@ -221,7 +229,8 @@ class Turns:
             [
                 () if verdict is None else self.marked(policy, verdict) if some is None else some
                 for policy, verdict, some in zip(group.policies, answers.verdicts, each, strict=True)
-            ]
+            ],
+            complete=True,
         )
 
     def _before(self, members: _Members, group: _Group, answers: Answers) -> Told | None:

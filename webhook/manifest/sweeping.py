@@ -18,7 +18,7 @@ from webhook.manifest.evaluation import Call, Evaluator, Run
 from webhook.policy import Context, Finding, Verdict
 from webhook.sweep import Answers, Sweep, Told
 
-_CHUNK = 64
+_CHUNK = 128
 """Validations between two looks at the clock."""
 
 _SHARED = 4_096
@@ -173,7 +173,8 @@ class _Sweep:
     def before(self, answers: Answers, context: Context) -> Told:
         swept = self._swept(self._members[0].run_of(context), context, answers.numbers)
         if swept is None:
-            return Told([None if each is None else each.findings for each in answers.verdicts])
+            each = [None if verdict is None else verdict.findings for verdict in answers.verdicts]
+            return Told(each, complete=answers.complete)
         return self._said.marked(answers, *swept)
 
     def _swept(
@@ -258,7 +259,7 @@ class _Pattern(Answers):
         verdicts: Sequence[Verdict | None],
         computed: Sequence[tuple[int, int, tuple[int, ...]]],
     ) -> None:
-        super().__init__(numbers, verdicts)
+        super().__init__(numbers, verdicts, complete=not computed)
         self.computed = computed
         """Where in the verdicts one is to come that has computed messages, of which member, and what of it is false."""
         self.histories: dict[tuple[_Place, ...], _History] = {}
@@ -284,28 +285,28 @@ class _Said:
         if not pattern.computed and not unknown:
             return pattern
         verdicts = list(pattern.verdicts)
+        complete = not unknown
         for at, number, which in pattern.computed:
             try:
                 verdicts[at] = self._members[number].computed(which, activation)
-            except Exception:  # noqa: S112 - the member meets it again; `suppress` takes as long as some messages
-                continue
+            except Exception:  # the member meets it again; `suppress` takes as long as some messages
+                complete = False
         if not unknown:
-            return Answers(pattern.numbers, verdicts, pattern)
+            return Answers(pattern.numbers, verdicts, complete=complete, source=pattern)
         known = dict(zip(pattern.numbers, verdicts, strict=True)) | dict.fromkeys(unknown)
         numbers = tuple(sorted(known))
-        return Answers(numbers, [known[number] for number in numbers], pattern)
+        return Answers(numbers, [known[number] for number in numbers], complete=False, source=pattern)
 
     def marked(self, answers: Answers, false: tuple[_Place, ...], unknown: frozenset[int]) -> Told:
         """`false` and `unknown` are the old object's."""
         pattern: _Pattern = answers if isinstance(answers, _Pattern) else answers.source
         if unknown or answers.numbers is not pattern.numbers:
             old = self._by_member(false)
-            return Told(
-                [
-                    None if verdict is None or number in unknown else _marked(verdict, old.get(number, ()))
-                    for number, verdict in zip(answers.numbers, answers.verdicts, strict=True)
-                ]
-            )
+            each = [
+                None if verdict is None or number in unknown else _marked(verdict, old.get(number, ()))
+                for number, verdict in zip(answers.numbers, answers.verdicts, strict=True)
+            ]
+            return Told(each, complete=answers.complete and not unknown)
         history = pattern.histories.get(false) or self._history(pattern, false)
         if not pattern.computed:
             return history.told
@@ -313,7 +314,7 @@ class _Said:
         for at, number, _ in pattern.computed:
             verdict = answers.verdicts[at]
             found[at] = None if verdict is None else _marked(verdict, history.old.get(number, ()))
-        return Told(found)
+        return Told(found, complete=answers.complete)
 
     def _history(self, pattern: _Pattern, false: tuple[_Place, ...]) -> _History:
         old = self._by_member(false)
@@ -322,7 +323,7 @@ class _Said:
             for number, verdict in zip(pattern.numbers, pattern.verdicts, strict=True)
         ]
         self._remember(1 + len(false))
-        made = pattern.histories[false] = _History(Told(found), old)
+        made = pattern.histories[false] = _History(Told(found, complete=not pattern.computed), old)
         return made
 
     def _by_member(self, false: Sequence[_Place]) -> Mapping[int, Sequence[int]]:
