@@ -98,17 +98,17 @@ def _policies(kind: str, *, copies: int = 1, elsewhere: int = 0) -> Any:
 
 
 def codec(kind: str) -> Codec:
-    from webhook import review
+    from webhook import envelope
     from webhook.evaluate import evaluate
     from webhook.respond import respond
 
     policies, body = _policies(kind), update()
 
     def whole() -> bytes:
-        request = review.decode(body).request
+        request = envelope.decode(body)
         return respond(request, evaluate(policies, request, clock=time.monotonic, budget=_BUDGET))
 
-    outcome = evaluate(policies, review.decode(body).request, budget=_BUDGET)
+    outcome = evaluate(policies, envelope.decode(body), budget=_BUDGET)
     ran = outcome.evaluated.bit_count()
     if ran != 100 or outcome.incomplete or f'"uid":"{UID}"'.encode() not in whole():
         raise RuntimeError(f"{ran} of 100 policies ran")

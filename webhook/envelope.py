@@ -16,7 +16,8 @@ from msgspec import Raw
 from webhook import review
 from webhook.review import Request
 
-_OBJECT: Final = b',"object":{'
+_OBJECT: Final = b',"object":'
+_DELETED: Final = b'null,"oldObject":{'
 _OLD: Final = b',"oldObject":{'
 _NO_OLD: Final = b',"oldObject":null'
 _AFTER: Final = (b',"dryRun":false', b',"dryRun":true')
@@ -36,11 +37,15 @@ def decode(body: bytes) -> Request:
 
 def _cut(body: bytes) -> Request | None:
     """None: not written as the API server writes it, or no object to be spared."""
-    start = body.find(_OBJECT, 0, _AROUND) + len(_OBJECT) - 1
+    start = body.find(_OBJECT, 0, _AROUND) + len(_OBJECT)
     end = _end(body)
     if start < len(_OBJECT) or end < start:
         return None
-    if body.endswith(_NO_OLD, start, end):
+    if body.startswith(_DELETED, start):
+        border, old = start + len(b"null"), start + len(_DELETED) - 1
+    elif not body.startswith(b"{", start):
+        return None
+    elif body.endswith(_NO_OLD, start, end):
         border, old = end - len(_NO_OLD), end
     else:
         border = _border(body, start, end)
