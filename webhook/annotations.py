@@ -15,11 +15,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 
 import msgspec
 
 from webhook.errors import WouldblockError
 from webhook.policy import Exempted, Finding, Outcome, Severity
+from webhook.remembered import Remembered
 
 WEBHOOK_NAME = "check.wouldblock.dev"
 """`webhooks[].name` of the plain entry: the prefix of its annotations and its metric label. Stable for ever."""
@@ -148,24 +150,13 @@ def _add_texts(values: dict[str, str], outcome: Outcome) -> None:
 
 def _texts(outcome: Outcome, limit: int) -> Mapping[str, str]:
     """`limit` code points of a message, at most."""
-    found = _found_before.get((outcome.findings, limit))
-    if found is None:
-        found = _told(outcome.findings, limit)
-        if sum(map(len, found.values())) <= VALUES_BYTES:
-            if len(_found_before) >= _SETS:
-                _found_before.clear()
-            _found_before[outcome.findings, limit] = found
+    texts = _told[limit](outcome.findings)
     if outcome.annotations:
-        found = {**found, VALUES: _lines([(name, key, clip(value, limit)) for name, key, value in outcome.annotations])}
-    return found
+        texts = {**texts, VALUES: _lines([(name, key, clip(value, limit)) for name, key, value in outcome.annotations])}
+    return texts
 
 
-_found_before: dict[tuple[tuple[Finding, ...], int], Mapping[str, str]] = {}
-"""Findings and the limit of their messages → their values. The same is found in many objects."""
-_SETS = 32
-
-
-def _told(findings: Sequence[Finding], limit: int) -> Mapping[str, str]:
+def _told_of(limit: int, findings: Sequence[Finding]) -> Mapping[str, str]:
     texts: dict[str, str] = {}
     known = _remembered[limit]
     lines = [known.get(each) or _line(each, limit) for each in findings if not each.error]
@@ -177,6 +168,8 @@ def _told(findings: Sequence[Finding], limit: int) -> Mapping[str, str]:
     return texts
 
 
+_told = {limit: Remembered(partial(_told_of, limit)) for limit in _MESSAGE_LIMITS}
+"""Limit of a message → findings → the values that hold them."""
 _remembered: dict[int, dict[Finding, str]] = {limit: {} for limit in _MESSAGE_LIMITS}
 """Limit of a message → finding → its line. Most policies say the same of all that violate them."""
 _LINES = 512

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
-from functools import lru_cache
 from operator import attrgetter
 
 from msgspec import UNSET
@@ -16,6 +15,7 @@ from msgspec import UNSET
 from webhook.annotations import clip
 from webhook.annotations import encode as annotate
 from webhook.policy import Finding, Outcome
+from webhook.remembered import Remembered
 from webhook.review import Request, Response, ReviewResponse, encode
 
 LINE_RUNES = 120
@@ -73,13 +73,15 @@ def warnings_for(findings: Iterable[Finding], subject: str) -> list[str]:
     return _fit(_in_order(tuple(findings)), subject)
 
 
-@lru_cache(maxsize=32)
-def _in_order(findings: tuple[Finding, ...]) -> Sequence[Finding]:
-    """Who is told of, most severe first, each once. Remembered: the same is found in many objects."""
+def _ordered(findings: tuple[Finding, ...]) -> Sequence[Finding]:
+    """Who is told of, most severe first, each once."""
     told = [each for each in findings if each.warn]
     told.sort(key=_POLICY)  # which they mostly are already
     told.sort(key=_RANK)
     return list({(each.policy, each.message): each for each in told}.values())
+
+
+_in_order = Remembered(_ordered)
 
 
 def _subject(request: Request) -> str:

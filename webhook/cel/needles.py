@@ -28,7 +28,7 @@ _WRITTEN: Final = {
 
 
 def needles_of(checked: Checked, facts: dict[int, Facts], test: Node, variable: str, want: bool) -> tuple[str, ...]:
-    """Needles of which a text holds at least one if `test` of it, as `variable`, is not `want`. None: nobody knows."""
+    """Needles of which a text holds at least one if `test` of it, as `variable`, is not `want`. Empty: nobody knows."""
     while isinstance(test, Call) and test.function == NOT:
         test, want = operands(test, checked)[0], not want
     if isinstance(test, Fold) and is_quantifier(test):
