@@ -18,15 +18,15 @@ def test_the_same_findings_are_asked_about_once() -> None:
         return given[0].policy.upper()
 
     remembered = Remembered(make)
-    assert [remembered(findings(number)) for number in (1, 2, 1, 2)] == ["POLICY-1", "POLICY-2"] * 2
+    assert [remembered.of(findings(number)) for number in (1, 2, 1, 2)] == ["POLICY-1", "POLICY-2"] * 2
     assert asked == ["policy-1", "policy-2"]
 
 
 def test_it_is_bounded() -> None:
     remembered = Remembered(len)
     for number in range(100):
-        assert remembered(findings(number)) == 1
+        assert remembered.of(findings(number)) == 1
     assert len(remembered._known) <= 32
     remembered._known.clear()
-    assert remembered(findings(1, 16_385)) == 1
+    assert remembered.of(findings(1, 16_385)) == 1
     assert not remembered._known

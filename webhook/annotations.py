@@ -168,7 +168,7 @@ def _told_of(limit: int, findings: Sequence[Finding]) -> Mapping[str, str]:
     return texts
 
 
-_told = {limit: Remembered(partial(_told_of, limit)) for limit in _MESSAGE_LIMITS}
+_told = {limit: Remembered(partial(_told_of, limit)).of for limit in _MESSAGE_LIMITS}
 """Limit of a message → findings → the values that hold them."""
 _remembered: dict[int, dict[Finding, str]] = {limit: {} for limit in _MESSAGE_LIMITS}
 """Limit of a message → finding → its line. Most policies say the same of all that violate them."""

@@ -16,8 +16,8 @@ from msgspec import Raw
 from webhook import review
 from webhook.review import Request
 
-_OBJECT: Final = b',"object":'
-_DELETED: Final = b'null,"oldObject":{'
+_OBJECT: Final = b',"object":{'
+_DELETED: Final = b',"object":null,"oldObject":{'
 _OLD: Final = b',"oldObject":{'
 _NO_OLD: Final = b',"oldObject":null'
 _AFTER: Final = (b',"dryRun":false', b',"dryRun":true')
@@ -37,30 +37,35 @@ def decode(body: bytes) -> Request:
 
 def _cut(body: bytes) -> Request | None:
     """None: not written as the API server writes it, or no object to be spared."""
-    start = body.find(_OBJECT, 0, _AROUND) + len(_OBJECT)
-    end = _end(body)
-    if start < len(_OBJECT) or end < start:
+    found = _objects(body, _end(body))
+    if found is None:
         return None
-    if body.startswith(_DELETED, start):
-        border, old = start + len(b"null"), start + len(_DELETED) - 1
-    elif not body.startswith(b"{", start):
-        return None
-    elif body.endswith(_NO_OLD, start, end):
-        border, old = end - len(_NO_OLD), end
-    else:
-        border = _border(body, start, end)
-        old = border + len(_OLD) - 1
-        if border < 0:
-            return None
+    start, border, old, end = found
     try:
-        found = review.decode(b"%bnull%b" % (body[:start], body[end:])).request
+        request = review.decode(b"%bnull%b" % (body[:start], body[end:])).request
     except (msgspec.DecodeError, RecursionError):
         return None
     view = memoryview(body)
-    msgspec.structs.force_setattr(found, "object", Raw(view[start:border]))
+    msgspec.structs.force_setattr(request, "object", Raw(view[start:border]))
     if old < end:
-        msgspec.structs.force_setattr(found, "old_object", Raw(view[old:end]))
-    return found
+        msgspec.structs.force_setattr(request, "old_object", Raw(view[old:end]))
+    return request
+
+
+def _objects(body: bytes, end: int) -> tuple[int, int, int, int] | None:
+    """Where the object begins and ends, where the old one begins, if there is one, and ends."""
+    if end < 0:
+        return None
+    at = body.find(_OBJECT, 0, _AROUND)
+    if at < 0:
+        at = body.find(_DELETED, 0, _AROUND)
+        null, old = at + len(b',"object":'), at + len(_DELETED) - 1
+        return (null, null + len(b"null"), old, end) if at >= 0 else None
+    start = at + len(_OBJECT) - 1
+    if body.endswith(_NO_OLD, start, end):
+        return start, end - len(_NO_OLD), end, end
+    border = _border(body, start, end)
+    return (start, border, border + len(_OLD) - 1, end) if border >= 0 else None
 
 
 def _end(body: bytes) -> int:

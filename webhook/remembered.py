@@ -25,7 +25,7 @@ class Remembered(Generic[T]):
         self._make = make
         self._known: dict[tuple[Finding, ...], T] = {}
 
-    def __call__(self, findings: tuple[Finding, ...]) -> T:
+    def of(self, findings: tuple[Finding, ...]) -> T:
         found = self._known.get(findings)
         if found is None:
             found = self._make(findings)

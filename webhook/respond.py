@@ -81,7 +81,7 @@ def _ordered(findings: tuple[Finding, ...]) -> Sequence[Finding]:
     return list({(each.policy, each.message): each for each in told}.values())
 
 
-_in_order = Remembered(_ordered)
+_in_order = Remembered(_ordered).of
 
 
 def _subject(request: Request) -> str:

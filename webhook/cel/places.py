@@ -139,27 +139,29 @@ _ANYTHING: Final = _Anything()
 
 
 def _inside(values: list[Any], fields: tuple[str, ...]) -> list[Any]:
-    for field in fields:
-        values = [value[field] for value in _maps(values) if field in value]
     found: list[Any] = []
     for value in values:
-        if value.__class__ is not list or len(found) + len(value) > _AT_ONCE:
-            raise Unsure
-        found += value
+        for field in fields:
+            if value.__class__ is not dict:
+                raise Unsure
+            if field not in value:
+                break
+            value = value[field]
+        else:
+            if value.__class__ is not list or len(found) + len(value) > _AT_ONCE:
+                raise Unsure
+            found += value
     return found
 
 
 def _asked(values: list[Any], guards: tuple[str, ...], last: str) -> list[Any]:
-    values = _maps(values)
-    for field in guards:
-        values = [value for value in values if field in value]
-    return [value[last] for value in values]
-
-
-def _maps(values: list[Any]) -> list[Any]:
-    if not _MAPS.issuperset(map(type, values)):
-        raise Unsure
-    return values
-
-
-_MAPS: Final = frozenset([dict])
+    found: list[Any] = []
+    for value in values:
+        if value.__class__ is not dict:
+            raise Unsure
+        for field in guards:
+            if field not in value:
+                break
+        else:
+            found.append(value[last])
+    return found
