@@ -75,9 +75,13 @@ class Policies:
         usual, value = taken
         context = usual.of_values(value, None)
         turns = self._policies.plan(context.request).turns(context)
-        ran = [(position, policy.run(context)) for position, policy in turns]
-        asked = [(position, verdict.findings) for position, verdict in ran if verdict is not None]
-        return turns.decided | sum(1 << position for position, _ in asked), turns.findings(asked)
+        evaluated, asked = 0, []
+        for position, policy in turns:
+            verdict = policy.run(context)
+            if verdict is not None:
+                evaluated |= 1 << position
+                asked.append((position, verdict.findings))
+        return turns.decided | evaluated, turns.findings(asked)
 
     def answers(self, taken: Any) -> Sequence[object]:
         """As `ask`, a boolean a question."""

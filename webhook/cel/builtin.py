@@ -129,8 +129,11 @@ class Origin(msgspec.Struct, frozen=True):
 
     def typed(self, activation: Any) -> bool:
         """Whether the server holds it in Go's types."""
-        if self.root not in ("object", "old_object"):
+        if self.root == "object":
+            held = activation.object
+        elif self.root == "old_object":
+            held = activation.old_object
+        else:
             return True
-        held = getattr(activation, self.root)
-        version = held.get("apiVersion") if isinstance(held, dict) else None
-        return isinstance(version, str) and version.rpartition("/")[0] in GROUPS
+        version = held.get("apiVersion") if held.__class__ is dict else None
+        return version.__class__ is str and version.rpartition("/")[0] in GROUPS

@@ -36,7 +36,7 @@ class Comparison(msgspec.Struct, frozen=True, eq=False):
     def equals(self, activation: Any, one: Any, other: Any) -> bool:
         """Raises `CelError`."""
         kind = one.__class__
-        if self.left is None:
+        if self.left is None or kind is str:
             return equals(one, other)
         if kind is Optional and other.__class__ is Optional and ABSENT not in (one.value, other.value):
             if other.value is None and one.value.__class__ in (list, dict) and self.left.typed(activation):
@@ -135,28 +135,26 @@ def _alike(one: Any, other: Any, field: str, above: str) -> bool:
             return False
         for key, held in one.items():
             found = other[key]
-            if held.__class__ is str and held == found:
-                continue
-            if not _alike(held, found, key, field):
+            if held.__class__ is str and found.__class__ is str:
+                if held != found and not _amount_alike(held, found, key, field):
+                    return False
+            elif not _alike(held, found, key, field):
                 return False
         return True
     if kind is list and other.__class__ is list:
         return len(one) == len(other) and all(_alike(*both, field, above) for both in zip(one, other, strict=True))
     if kind is str and other.__class__ is str:
-        return one == other or (_is_quantity(field, above) and _amounts(one, other))
+        return one == other or _amount_alike(one, other, field, above)
     if one is None or other is None:
         return one == other or [] in (one, other)
     return equals(one, other)
 
 
-def _is_quantity(field: str, above: str) -> bool:
-    if above in FLAT or above in QUANTITIES:
-        return above in QUANTITIES
-    return field in QUANTITY or (field == "value" and above in ("target", "current"))
-
-
-def _amounts(one: str, other: str) -> bool:
-    """Whether two quantities amount to the same."""
+def _amount_alike(one: str, other: str, field: str, above: str) -> bool:
+    """Whether they are quantities, and amount to the same."""
+    is_field = field in QUANTITY or (field == "value" and above in ("target", "current"))
+    if above not in QUANTITIES and (above in FLAT or not is_field):
+        return False
     try:
         return quantity(one).same(quantity(other))
     except CelError:
