@@ -20,11 +20,12 @@ SEPARATOR: Final = "\0"
 _MOST: Final = 4
 """Needles: a search for each takes as long as a look at a few texts."""
 _WRITTEN: Final = {
-    "startsWith": SEPARATOR + "{}",
-    "endsWith": "{}" + SEPARATOR,
+    "startswith": SEPARATOR + "{}",
+    "endswith": "{}" + SEPARATOR,
     "contains": "{}",
     "_==_": SEPARATOR + "{}" + SEPARATOR,
 }
+"""By function, in small letters as `prefix_of` has it: how a text of which that is true is written among others."""
 
 
 def needles_of(checked: Checked, facts: dict[int, Facts], test: Node, variable: str, want: bool) -> tuple[str, ...]:
@@ -35,8 +36,7 @@ def needles_of(checked: Checked, facts: dict[int, Facts], test: Node, variable: 
         prefix = prefix_of(checked, facts, test)
         if prefix is None or want == (test.macro == "exists") or not is_variable(prefix[1], variable):
             return ()
-        function = "startsWith" if prefix[0] == "startswith" else "endsWith"
-        return _written(function, prefix[2])
+        return _written(prefix[0], prefix[2])
     if want or not isinstance(test, Call) or test.id in checked.typed or len(operands(test, checked)) != 2:
         return ()
     subject, other = operands(test, checked)
@@ -52,13 +52,14 @@ def needles_of(checked: Checked, facts: dict[int, Facts], test: Node, variable: 
     if test.function == "matches":
         needle = literal_of(constant)
         return (needle,) if needle else ()
-    return _written(test.function, (constant,)) if test.function in _WRITTEN else ()
+    return _written(test.function.lower(), (constant,))
 
 
 def _written(function: str, texts: Sequence[Any]) -> tuple[str, ...]:
-    if len(texts) > _MOST or not all(text.__class__ is str and text for text in texts):
+    written = _WRITTEN.get(function)
+    if written is None or len(texts) > _MOST or not all(text.__class__ is str and text for text in texts):
         return ()
-    return tuple([_WRITTEN[function].replace("{}", text) for text in texts])
+    return tuple([written.replace("{}", text) for text in texts])
 
 
 def literal_of(pattern: str) -> str:
